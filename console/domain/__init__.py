@@ -1,0 +1,1 @@
+"""Frozen types, enums, errors and pure rules. Imports the standard library only."""

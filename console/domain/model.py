@@ -1,0 +1,238 @@
+"""What the operator wants: the inventory as frozen values. Names, MACs and addresses are canonical here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeVar
+
+V = TypeVar("V")
+
+INVENTORY_VERSION = 1
+"""The newest inventory format this code reads and the one it writes."""
+
+EMPTY: Mapping[str, object] = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """What a guest is: a plain domain, or a machine of the flake."""
+
+    PLAIN = "plain"
+    NIXOS = "nixos"
+
+
+class Firmware(StrEnum):
+    """What the guest's virtual mainboard starts with."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class Display(StrEnum):
+    """Where the guest's emulated screen goes."""
+
+    NONE = "none"
+    VNC = "vnc"
+
+
+class Accel(StrEnum):
+    """How a host runs guests: in hardware, in software, or not at all (libvirt's test driver)."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+    TEST = "test"
+
+
+class SourceKind(StrEnum):
+    """What a disk is filled with when it is created."""
+
+    EMPTY = "empty"
+    IMAGE = "image"
+    ISO = "iso"
+
+
+class ImageMode(StrEnum):
+    """How a disk uses its image: a full copy, or a qcow2 overlay that is backed by it."""
+
+    COPY = "copy"
+    OVERLAY = "overlay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a disk's content comes from.
+
+    value: for an image the volume's name in the disk's pool; for an ISO a volume's name or an absolute path
+    on the host; empty for an empty disk.
+    """
+
+    kind: SourceKind = SourceKind.EMPTY
+    value: str = ""
+    mode: ImageMode = ImageMode.OVERLAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """One virtual disk, or a CD when its source is an ISO (then size_kib is 0 and nothing is created)."""
+
+    name: str
+    size_kib: int
+    pool: str
+    target: str
+    source: Source = field(default_factory=Source)
+
+    @property
+    def is_cdrom(self) -> bool:
+        """True for a read-only CD."""
+        return self.source.kind is SourceKind.ISO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """One virtual network card; address is what the operator says it has ("10.0.0.51/24") or None."""
+
+    name: str
+    network: str
+    mac: str
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One passed-through PCI slot, all functions together.
+
+    pci: "0000:65:00". functions: (vendor:device, ...) by function, frozen at create, so that a card that was
+    swapped is noticed. function_numbers: the same functions' numbers (usually 0, 1, ...).
+    """
+
+    name: str
+    pci: str
+    functions: tuple[str, ...] = ()
+    function_numbers: tuple[int, ...] = ()
+    gpu: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Direct kernel boot: absolute paths on the host."""
+
+    path: str
+    initrd: str | None = None
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """One guest as it should be. `boot` holds "disk:NAME" and "nic:NAME" in the order to try."""
+
+    name: str
+    uuid: str
+    vcpus: int
+    memory_kib: int
+    kind: Kind = Kind.PLAIN
+    machine: str = "q35"
+    firmware: Firmware = Firmware.BIOS
+    display: Display = Display.NONE
+    autostart: bool = False
+    description: str = ""
+    labels: tuple[str, ...] = ()
+    boot: tuple[str, ...] = ()
+    kernel: Kernel | None = None
+    disks: Mapping[str, Disk] = field(default_factory=dict)
+    nics: Mapping[str, Nic] = field(default_factory=dict)
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    state_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What a host was seen to be made of, in short; compared on every contact."""
+
+    cpu: str | None = None
+    memory_kib: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One hypervisor and the guests whose home it is.
+
+    address: interface address with prefix ("10.0.0.11/24"). uri: libvirt's, never with a query that weakens SSH.
+    accel: None until it was found by trying.
+    """
+
+    name: str
+    mac: str
+    address: str
+    uri: str
+    ssh_host_key: str | None = None
+    accel: Accel | None = None
+    labels: tuple[str, ...] = ()
+    hardware: Hardware = field(default_factory=Hardware)
+    guests: Mapping[str, Guest] = field(default_factory=dict)
+    state_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network that guests attach to: a bridge on each host."""
+
+    name: str
+    bridge: str
+    subnet: str | None = None
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+    vlan: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A storage pool that exists on each host: a directory of volumes."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person with access; labels limit the hosts (none = all)."""
+
+    name: str
+    keys: tuple[str, ...] = ()
+    role: str = "viewer"
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ssh:
+    """How this console reaches hosts over SSH: explicit, never taken from the operator's own ssh_config."""
+
+    identity: str | None = None
+    agent: bool = True
+    jump: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The whole inventory. `id` marks the domains that belong to it."""
+
+    name: str
+    id: str
+    state_version: str = "25.11"
+    ssh: Ssh = field(default_factory=Ssh)
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GuestKey:
+    """The identity of a guest: its home host and its name there."""
+
+    host: str
+    guest: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.guest}"

@@ -1,0 +1,147 @@
+"""A plan: what would change, in order, before anything does. Pure data, shown and then applied as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from console.domain.model import Fleet, GuestKey
+from console.domain.observed import GuestState
+from console.domain.verbs import Verb
+
+
+class Danger(StrEnum):
+    """How much an action can hurt: what the operator is asked before it."""
+
+    NONE = "none"
+    CONFIRM = "confirm"
+    TYPE_NAME = "type the name"
+
+
+class ApplyMode(StrEnum):
+    """When an edit of a running guest takes effect."""
+
+    LIVE = "live"
+    NEXT_BOOT = "next boot"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryChange:
+    """A change of what is wanted.
+
+    summary: the commit's subject ("Create vhost-a/trainer"). edit: from any current fleet to the changed one; it
+    raises FleetError when the change no longer makes sense there, so that a file that changed in between is
+    edited anew and never overwritten. undo: the edit that takes it back when the apply fails, None if it stays.
+    """
+
+    summary: str
+    edit: Callable[[Fleet], Fleet]
+    undo: Callable[[Fleet], Fleet] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One verb on one host.
+
+    sentence: what it does, in the imperative ("define trainer"). undo: the verb that takes it back.
+    wait_for: the state the guest must reach before the step counts as done, within wait_s seconds.
+    """
+
+    host: str
+    sentence: str
+    verb: Verb
+    guest: GuestKey | None = None
+    undo: Verb | None = None
+    undo_sentence: str = ""
+    wait_for: GuestState | None = None
+    wait_s: float = 0.0
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One fact of a guest that would change. when: "live", "next boot", or "" where it does not matter."""
+
+    guest: GuestKey
+    fact: str
+    seen: str | None
+    wanted: str | None
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would happen, to whom, in which order.
+
+    refusals: why parts of it cannot happen (a plan with refusals and no steps does nothing). pending: guests whose
+    host is down: wanted, and applied when it is back. files: inventory and generated files that change, with diffs.
+    confirm_word: what has to be typed where danger asks for it: a name, or for many guests their number.
+    stop_after: after so many failures no other guest is begun, None to go through all.
+    """
+
+    title: str
+    change: InventoryChange | None = None
+    steps: tuple[Step, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    pending: tuple[GuestKey, ...] = ()
+    files: tuple[FileDiff, ...] = ()
+    danger: Danger = Danger.NONE
+    confirm_word: str = ""
+    stop_after: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True when applying would change nothing anywhere."""
+        return self.change is None and not self.steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDiff:
+    """One file that a plan changes. summary: "+ [guests.trainer] (17 lines)"; diff: unified, may be empty."""
+
+    name: str
+    summary: str
+    diff: str
+
+
+class StepState(StrEnum):
+    """Where a step of a running apply stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNDONE = "undone"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A step of an apply changed its state. index -1 is the inventory's own commit."""
+
+    index: int
+    sentence: str
+    state: StepState
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an apply ended.
+
+    sentence: one line for the status bar. failures: (what, why with its way out). undone: what was taken back.
+    left: what could not be taken back and stands half-made. commit: the commit's short id, None without git.
+    """
+
+    ok: bool
+    sentence: str
+    failures: tuple[tuple[str, str], ...] = ()
+    undone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    pending: tuple[GuestKey, ...] = field(default=())
+    commit: str | None = None
+    job: str = ""

@@ -1,0 +1,297 @@
+"""The inventory's files: read whole with every fault named, written atomically and never over a change.
+
+fleet.toml, hosts/<host>.toml   what is wanted
+generated/                      what was generated from it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import rtoml
+from pydantic import BaseModel, ValidationError
+
+from console.domain import model
+from console.domain.checks import breaches
+from console.domain.errors import Fault, FleetError, InventoryError
+from console.domain.values import parse_name, shown
+from console.inventory.edit import edited_text, new_text
+from console.inventory.lines import line_of
+from console.inventory.schema import FleetTable, HostTable, fleet_of, host_of
+from console.inventory.tables import fleet_table, host_table
+
+FLEET_FILE = "fleet.toml"
+HOSTS_DIR = "hosts"
+MAX_FILE_BYTES = 32 * 1024 * 1024
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was read. A host whose file has faults is missing from `fleet` and named in `faults`.
+
+    texts: file name -> content, exactly as read; what a later write compares with.
+    """
+
+    folder: Path
+    fleet: model.Fleet
+    faults: tuple[Fault, ...]
+    texts: Mapping[str, str]
+
+    def require_sound(self) -> None:
+        """Raise InventoryError naming every fault, if there is any."""
+        if self.faults:
+            raise InventoryError(
+                f"The inventory {self.folder} has {len(self.faults)} "
+                + ("mistake." if len(self.faults) == 1 else "mistakes."),
+                self.faults,
+                "Mend the file, then try again. Nothing was changed.",
+            )
+
+
+def read_inventory(folder: Path) -> Inventory:
+    """Read and check the whole inventory. Raises FleetError when there is none or fleet.toml cannot be used."""
+    if not (folder / FLEET_FILE).is_file():
+        raise _absent(folder)
+    names = [FLEET_FILE]
+    hosts = folder / HOSTS_DIR
+    if hosts.is_dir():
+        names += sorted(f"{HOSTS_DIR}/{entry.name}" for entry in hosts.iterdir() if _is_host_file(entry.name))
+    return parse_inventory(folder, {name: _read(folder / name, name) for name in names})
+
+
+def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
+    """Return the inventory that these texts are; raises as read_inventory does."""
+    faults: list[Fault] = []
+    table = _parse(FLEET_FILE, texts[FLEET_FILE], FleetTable, faults)
+    if table is None:
+        raise InventoryError(f"{folder / FLEET_FILE} cannot be used.", tuple(faults))
+    fleet = fleet_of(table)
+    hosts: dict[str, model.Host] = {}
+    for name, text in texts.items():
+        if name == FLEET_FILE:
+            continue
+        host_name = name.removeprefix(f"{HOSTS_DIR}/").removesuffix(".toml")
+        try:
+            parse_name(host_name)
+        except ValueError as error:
+            faults.append(Fault(name, None, "", str(error)))
+            continue
+        if (host_file := _parse(name, text, HostTable, faults)) is not None:
+            hosts[host_name] = host_of(host_name, host_file, fleet)
+    whole = _with_hosts(fleet, hosts)
+    for breach in breaches(whole):
+        name = FLEET_FILE if breach.host is None else host_file_name(breach.host)
+        faults.append(Fault(name, line_of(texts[name], breach.path), ".".join(breach.path), breach.message))
+        if breach.host is not None:
+            hosts.pop(breach.host, None)
+    return Inventory(folder, _with_hosts(fleet, hosts), tuple(faults), texts)
+
+
+def host_file_name(host: str) -> str:
+    """Return the name of a host's file inside the inventory."""
+    return f"{HOSTS_DIR}/{host}.toml"
+
+
+def host_name(file: str) -> str | None:
+    """Return the host whose file this is; None for fleet.toml and what is no host's."""
+    folder, slash, name = file.rpartition("/")
+    return name.removesuffix(".toml") if slash and folder == HOSTS_DIR else None
+
+
+def changed_texts(inventory: Inventory, after: model.Fleet) -> dict[str, str | None]:
+    """Return the files that differ when the fleet becomes `after` (None = deleted), comments and order kept.
+
+    The texts are read back and must mean exactly `after`; raises FleetError naming what is wrong if not.
+    """
+    before, texts = inventory.fleet, inventory.texts
+    changes: dict[str, str | None] = {}
+    if fleet_table(before) != fleet_table(after):
+        changes[FLEET_FILE] = edited_text(texts[FLEET_FILE], fleet_table(before), fleet_table(after))
+    for name in before.hosts.keys() | after.hosts.keys():
+        file, old, new = host_file_name(name), before.hosts.get(name), after.hosts.get(name)
+        if old == new:
+            continue
+        if new is None:
+            changes[file] = None
+        elif old is None:
+            changes[file] = new_text(host_table(new), f"{name}: a host of {after.name}, and the guests at home there.")
+        else:
+            changes[file] = edited_text(texts[file], host_table(old), host_table(new))
+    result = {name: text for name, text in (dict(texts) | changes).items() if text is not None}
+    read_back = parse_inventory(inventory.folder, result)
+    read_back.require_sound()
+    if read_back.fleet != after:
+        raise FleetError(
+            "The change could not be written faithfully.",
+            "What was written reads back differently. Nothing was changed.",
+            "This is a defect of Quarterdeck: please report it with the file.",
+        )
+    return changes
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the inventory's lock: one writer at a time, over all processes and operators of this machine."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _absent(folder) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _absent(folder: Path) -> FleetError:
+    return FleetError(
+        f"There is no inventory in {folder}.",
+        f"{folder / FLEET_FILE} does not exist.",
+        f"Make one with: qd init {folder}   or look at the demo fleet with: qd demo",
+    )
+
+
+def write_files(folder: Path, changes: Mapping[str, str | None]) -> None:
+    """Write or delete files below the folder, each atomically and durably; existing modes and groups stay.
+
+    Raises FleetError naming the file; files written before the failure stay written.
+    """
+    for name, text in changes.items():
+        path = folder / name
+        try:
+            if text is None:
+                path.unlink(missing_ok=True)
+            else:
+                _replace(path, text)
+        except OSError as error:
+            raise FleetError(
+                f"{name} was not written.",
+                f"{error.strerror} ({path}).",
+                "The file is as it was. Mend the cause, then try again.",
+            ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    path = path.resolve()  # a link to the file stays one
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            _take_over(descriptor, path)
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _take_over(descriptor: int, path: Path) -> None:
+    """Give the new file the mode and group of the one it replaces; a new one gets what the umask says."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        os.fchmod(descriptor, 0o666 & ~umask)
+        return
+    os.fchmod(descriptor, old.st_mode & 0o7777)
+    if old.st_gid != os.fstat(descriptor).st_gid:
+        os.fchown(descriptor, -1, old.st_gid)
+
+
+def _is_host_file(name: str) -> bool:
+    return name.endswith(".toml") and not name.startswith(".")
+
+
+def _with_hosts(fleet: model.Fleet, hosts: Mapping[str, model.Host]) -> model.Fleet:
+    return model.Fleet(
+        name=fleet.name,
+        id=fleet.id,
+        state_version=fleet.state_version,
+        ssh=fleet.ssh,
+        networks=fleet.networks,
+        pools=fleet.pools,
+        users=fleet.users,
+        hosts={name: hosts[name] for name in sorted(hosts)},
+    )
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise FleetError(f"{name} is larger than {MAX_FILE_BYTES // 1024**2} MiB.", str(path))
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FleetError(
+            f"{name} is not UTF-8 text.", f"Byte {error.start} of {path} cannot be read.", "Save it as UTF-8."
+        ) from None
+    except OSError as error:
+        raise FleetError(f"{name} cannot be read.", f"{error.strerror} ({path}).") from None
+
+
+def _parse(name: str, text: str, kind: type[M], faults: list[Fault]) -> M | None:
+    try:
+        table = rtoml.loads(text)
+    except rtoml.TomlParsingError as error:
+        faults.append(_syntax_fault(name, str(error)))
+        return None
+    version = table.get("version")
+    if kind is FleetTable and isinstance(version, int) and version != model.INVENTORY_VERSION:
+        what = "newer than this Quarterdeck reads" if version > model.INVENTORY_VERSION else "not known"
+        why = f"version {version} is {what} ({model.INVENTORY_VERSION})."
+        faults.append(Fault(name, line_of(text, ("version",)), "version", why + " Install a newer Quarterdeck."))
+        return None
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            path = tuple(str(part) for part in fault["loc"] if part != "[key]")
+            place = tuple(part for part in path if not part.isdigit())
+            faults.append(Fault(name, line_of(text, place), ".".join(path), _explain(dict(fault), kind)))
+        return None
+
+
+def _syntax_fault(name: str, message: str) -> Fault:
+    """Turn rtoml's message ("WHY at line 21 column 10") into a fault with its line."""
+    found = re.search(r"\s*(?:at )?line (\d+),? column \d+", message)
+    why = " ".join((message[: found.start()] + message[found.end() :] if found else message).split())
+    return Fault(name, int(found.group(1)) if found else None, "", f"this is not TOML: {shown(why, 300)[1:-1]}.")
+
+
+def _explain(fault: Mapping[str, object], kind: type[BaseModel]) -> str:
+    """Return pydantic's finding in the words of the inventory."""
+    value = fault.get("input")
+    given = shown(value) if isinstance(value, str) else "this"
+    match fault["type"]:
+        case "missing":
+            return "is missing."
+        case "extra_forbidden":
+            return "is not a key that is known here. Is it misspelled, or in the wrong table?"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"{given} is not a whole number; write it without quotes."
+        case "bool_type":
+            return f"{given} is neither true nor false; write it without quotes."
+        case "list_type":
+            return f'{given} is not a list; write ["...", "..."].'
+        case "dict_type" | "model_type":
+            return f"{given} is not a table."
+        case "string_type":
+            return "must be text in quotes."
+    return str(fault["msg"])
