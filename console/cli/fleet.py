@@ -1,0 +1,229 @@
+"""qd, qd dashboard, demo, init, check, status, plan, apply, generate."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import uuid
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from console.cli.output import counted, plan_json, safe, show_json, show_outcome, show_plan
+from console.cli.work import hosts_down, run, see, session_of, view_of
+from console.domain.errors import FleetError
+from console.domain.model import Fleet
+from console.domain.observed import GuestState, HostState
+from console.domain.plan import Plan
+from console.domain.standing import Standing
+from console.domain.values import shown
+from console.services.view import View
+from console.wiring import (
+    demo_folder,
+    inventory_folder,
+    open_log,
+    open_session,
+    open_view,
+    repository,
+    safe_name,
+    user_path,
+)
+
+
+def open_console(options: Namespace) -> int:
+    """qd: the console on the chosen inventory."""
+    return _screens(inventory_folder(options.inventory), read_only=options.read_only)
+
+
+def dashboard(options: Namespace) -> int:
+    """qd dashboard: the chosen inventory on a spare screen."""
+    _need_terminal()
+    view = open_view(inventory_folder(options.inventory))
+    from screens.dashboard import DashboardApp
+
+    return DashboardApp(view).show()
+
+
+def demo(options: Namespace) -> int:
+    """qd demo: the console on a scratch copy of the demo fleet."""
+    folder = demo_folder(fresh=options.fresh)
+    if not (folder / ".git").exists():
+        from console.services.change import write_generated
+
+        write_generated(folder)
+        asyncio.run(_make_repository(folder, ["."], "Begin the demo", own=True))
+    if options.path:
+        print(folder)
+        return 0
+    return _screens(folder, read_only=False)
+
+
+def init(options: Namespace) -> int:
+    """qd init DIR: a new inventory in a git repository."""
+    from console.generate.nix import flake_nix
+    from console.inventory.edit import new_text
+    from console.inventory.files import FLEET_FILE, write_files
+    from console.inventory.tables import fleet_table
+
+    folder = user_path(options.folder)
+    if (folder / FLEET_FILE).exists():
+        raise FleetError(f"{folder} already holds an inventory.", "", f"Open it with: qd --inventory {folder}")
+    name = options.name or safe_name(folder.name)
+    fleet = Fleet(name=safe_name(name), id=str(uuid.uuid4()))
+    if options.name and fleet.name != options.name:
+        raise FleetError(f"{shown(options.name)} is not a name.", "", "Use letters, digits, '-', '_' or '.'.")
+    heading = f"{fleet.name}: a fleet of NixOS hypervisors, kept by Quarterdeck (qd). Edit it by hand or with qd."
+    try:
+        (folder / "hosts").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FleetError(f"{folder} was not made.", f"{error.strerror} ({error.filename}).") from None
+    files: dict[str, str | None] = {FLEET_FILE: new_text(fleet_table(fleet), heading)}
+    if not (folder / "flake.nix").exists():
+        files["flake.nix"] = flake_nix(fleet)
+    write_files(folder, files)
+    asyncio.run(_make_repository(folder, list(files), f"Begin the inventory of {fleet.name}"))
+    print(f"Made {folder}. Add the first host with:")
+    print(f"  qd --inventory {folder} host add NAME --mac MAC --address CIDR")
+    return 0
+
+
+async def _make_repository(folder: Path, files: list[str], message: str, *, own: bool = False) -> None:
+    git = repository()
+    try:
+        await git.init(folder, own=own)
+        await git.commit(folder, files, message)
+    except FleetError as error:
+        print(f"qd: {error.title} The inventory works without history.", file=sys.stderr)
+
+
+def check(options: Namespace) -> int:
+    """qd check: every mistake of every file."""
+    from console.inventory.files import read_inventory
+
+    inventory = read_inventory(inventory_folder(options.inventory))
+    inventory.require_sound()
+    guests = sum(len(host.guests) for host in inventory.fleet.hosts.values())
+    hosts = counted(len(inventory.fleet.hosts), "host")
+    print(f"{inventory.fleet.name}: {hosts}, {counted(guests, 'guest')}, no mistakes.")
+    return 0
+
+
+def status(options: Namespace) -> int:
+    """qd status: the fleet in short."""
+
+    async def work() -> int:
+        async with view_of(options) as session:
+            await see(session)
+            hosts = session.store.hosts()
+            guests = [guest for host in hosts for guest in host.guests]
+            count = {
+                "hosts": len(hosts),
+                "hosts_up": sum(host.seen.state is HostState.UP for host in hosts),
+                "guests": len(guests),
+                "guests_running": sum(guest.state is GuestState.RUNNING for guest in guests),
+                **{s.value.replace(" ", "_"): sum(g.standing is s for g in guests) for s in Standing},
+            }
+            if options.json:
+                faults = [str(fault) for fault in session.store.faults]
+                show_json({"name": session.store.fleet.name, **count, "down": hosts_down(session), "faults": faults})
+                return 0
+            print(
+                f"{session.store.fleet.name}: hosts {count['hosts_up']}/{count['hosts']} up, "
+                f"guests {count['guests_running']}/{count['guests']} running, "
+                f"{count['pending']} pending, {count['changed']} changed, {count['unmanaged']} unmanaged"
+            )
+            for line in [*hosts_down(session), *(str(fault) for fault in session.store.faults)]:
+                print(f"  {safe(line)}")
+            return 0
+
+    return run(work())
+
+
+async def _planned(session: View, what: str | None) -> Plan:
+    if what is None:
+        await see(session)
+        return session.plan_fleet()
+    if what in session.store.fleet.hosts:
+        await see(session, [what])
+        return session.plan_fleet(host=what)
+    from console.cli.work import see_guest
+
+    return session.plan_fleet(guest=await see_guest(session, what))
+
+
+def plan(options: Namespace) -> int:
+    """qd plan [HOST|GUEST]: what an apply would change."""
+
+    async def work() -> int:
+        async with view_of(options) as session:
+            session.store.inventory.require_sound()
+            made = await _planned(session, options.what)
+            show_json(plan_json(made)) if options.json else show_plan(made)
+            return 0
+
+    return run(work())
+
+
+def apply(options: Namespace) -> int:
+    """qd apply [HOST|GUEST]: make it so."""
+
+    async def work() -> int:
+        async with session_of(options) as session:
+            session.store.inventory.require_sound()
+            made = await _planned(session, options.what)
+            if not made.is_empty or made.pending:
+                # Refusals and warnings are told with the outcome, on stderr.
+                show_plan(replace(made, refusals=(), warnings=()))
+            return show_outcome(await session.apply(made), made)
+
+    return run(work())
+
+
+def generate(options: Namespace) -> int:
+    """qd generate [--check]: the generated files from the inventory."""
+    from console.services.change import regenerate, stale
+
+    folder = inventory_folder(options.inventory)
+    if options.check:
+        diffs = stale(folder)
+        for file in diffs:
+            sys.stdout.write(safe(file.diff))
+        if diffs:
+            raise FleetError(
+                f"{counted(len(diffs), 'generated file')} not as the inventory says.",
+                ", ".join(file.name for file in diffs),
+                "Write them with: qd generate",
+            )
+        return 0
+    done = asyncio.run(regenerate(folder, repository()))
+    if done.warning:
+        print(f"qd: {safe(done.warning)}", file=sys.stderr)
+    print(f"{counted(len(done.files), 'file')} written." if done.files else "Nothing to write: all is up to date.")
+    return 0
+
+
+def _screens(folder: Path, *, read_only: bool) -> int:
+    _need_terminal()
+    # The demo's folder is another than the one that was chosen.
+    open_log(folder)
+    session = open_view(folder) if read_only else open_session(folder)
+    from console.cli.own_keys import own_keys
+    from screens.app import QuarterdeckApp
+
+    app = QuarterdeckApp(session)
+    own_keys(app)
+    return app.show()
+
+
+def _need_terminal() -> None:
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise FleetError(
+            "This terminal cannot show the console.",
+            f"TERM is {os.environ.get('TERM', '') or 'not set'}.",
+            "Set TERM (for example TERM=xterm-256color), or use the commands: qd --help",
+        )
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise FleetError(
+            "The console needs a terminal.", "Input or output is not one.", "Use the commands instead: qd --help"
+        )

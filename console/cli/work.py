@@ -1,0 +1,83 @@
+"""How a command works on the fleet: open the session, look at the hosts it needs, plan, apply, close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from argparse import Namespace
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any
+
+from console.cli.output import show_outcome
+from console.domain.model import GuestKey
+from console.domain.observed import HostState
+from console.domain.plan import Plan
+from console.services.session import Session
+from console.services.view import View
+from console.wiring import inventory_folder, open_session, open_view
+
+OBSERVE_S = 10.0
+"""How long a command waits for a host before it works with "down"."""
+
+
+@contextlib.asynccontextmanager
+async def session_of(options: Namespace, *, connect: bool = True) -> AsyncIterator[Session]:
+    """Give the session of the chosen inventory, connected to its hosts or not, and close it."""
+    session = open_session(inventory_folder(options.inventory))
+    try:
+        if connect:
+            await session.start(follow=False)
+        yield session
+    finally:
+        await session.close()
+
+
+@contextlib.asynccontextmanager
+async def view_of(options: Namespace) -> AsyncIterator[View]:
+    """Give the chosen inventory to look at, connected to its hosts, and close it."""
+    folder = inventory_folder(options.inventory)
+    # Where changes are allowed a look shares the process, and so the connections, of a console that is open.
+    view = open_view(folder) if options.read_only else open_session(folder)
+    try:
+        await view.start(follow=False)
+        yield view
+    finally:
+        await view.close()
+
+
+def run(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command's coroutine to its exit status."""
+    return asyncio.run(work)
+
+
+async def carry_out(session: Session, make: Callable[[], Plan]) -> int:
+    """Make a plan, apply it, print how it ended; return the exit status."""
+    plan = make()
+    return show_outcome(await session.apply(plan), plan)
+
+
+async def see(session: View, hosts: Iterable[str] | None = None) -> None:
+    """Have the store know what these hosts (default: all) report now."""
+    names = list(session.store.fleet.hosts if hosts is None else hosts)
+    await session.observe(names, timeout_s=OBSERVE_S)
+
+
+async def see_guest(session: View, name: str) -> GuestKey:
+    """Return the guest that a name means, its host observed. An unmanaged guest may be on any host."""
+    host, slash, _ = name.rpartition("/")
+    if slash:
+        session.store.host(host)
+        await see(session, [host])
+        return session.store.resolve_guest(name)
+    homes = [view.name for view in session.store.hosts() if name in view.wanted.guests]
+    await see(session, homes if len(homes) == 1 else None)
+    return session.store.resolve_guest(f"{homes[0]}/{name}" if len(homes) == 1 else name)
+
+
+def hosts_down(session: View) -> list[str]:
+    """Return a line for each host that is not up, with the reason."""
+    return [
+        f"{view.name}: {view.seen.error or view.seen.state.value}"
+        for view in session.store.hosts()
+        if view.seen.state is not HostState.UP
+    ]

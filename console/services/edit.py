@@ -1,0 +1,117 @@
+"""Plans that change a guest: live where that is possible, at its next boot, or by a restart now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from console.domain.errors import FleetError
+from console.domain.model import Fleet, Guest, GuestKey
+from console.domain.observed import GuestObservation, GuestState, HostState
+from console.domain.plan import ApplyMode, Danger, Difference, InventoryChange, Plan, Step
+from console.domain.verbs import AttachDevice, DetachDevice, SetMemory, Start, Verb
+from console.generate.domain_xml import disk_xml, nic_xml
+from console.inventory.store import Store
+from console.services.guests import with_host_resources
+from console.services.plan import plan_differences, redefine, require_managed, start_refusal, volume_steps
+from console.services.power import power_step
+from console.services.wishes import PowerAction
+
+
+def plan_edit(store: Store, key: GuestKey, after: Guest, mode: ApplyMode) -> Plan:
+    """Return the plan that makes a guest `after`. Disks that are taken away stay on the host.
+
+    LIVE refuses what a running guest cannot take, naming each fact. RESTART shuts the guest down and starts it.
+    """
+    view, host = store.guest(key), store.host(key.host)
+    before = require_managed(view)
+
+    def replaced(fleet: Fleet, expected: Guest, new: Guest) -> Fleet:
+        home = fleet.hosts.get(key.host)
+        if home is None or home.guests.get(key.guest) != expected:
+            raise FleetError(f"{key} was changed in between.", "", "Look at it again, then edit it anew.")
+        guests = {**home.guests, key.guest: new}
+        return replace(fleet, hosts={**fleet.hosts, key.host: replace(home, guests=guests)})
+
+    plan = Plan(title=f"Edit {key}")
+    if after != before:
+        change = InventoryChange(
+            summary=f"Edit {key}",
+            edit=lambda fleet: replaced(with_host_resources(fleet, host, after), before, after),
+            undo=lambda fleet: replaced(fleet, after, before),
+        )
+        plan = replace(plan, change=change)
+    if host.seen.state is not HostState.UP or view.seen is None:
+        return replace(plan, pending=(key,) if after != before else ())
+    fleet = replaced(with_host_resources(store.fleet, host, after), before, after)
+    differences = plan_differences(fleet, fleet.hosts[key.host], key, after, view.seen)
+    steps = volume_steps(key.host, key, after, [d for n, d in after.disks.items() if n not in before.disks])
+    defines = redefine(store.fleet, fleet, fleet.hosts[key.host], after, view.seen)
+    running = view.seen.active_shape is not None
+    refusals: list[str] = []
+    if running and mode is ApplyMode.LIVE:
+        live, refusals = _live_steps(fleet, key, before, after, view.seen, differences)
+        steps += live
+    steps += defines
+    # Autostart is of no concern to a guest that runs already.
+    late = view.restart_needed or any(difference.fact != "autostart" for difference in differences)
+    restarts = running and mode is ApplyMode.RESTART and late
+    if restarts:
+        if why := start_refusal(host, after):
+            refusals.append(f"{key} cannot be started again: {why}")
+        steps += _restart(key, after, view.seen)
+    if refusals:
+        return replace(plan, change=None, differences=tuple(differences), refusals=tuple(refusals))
+    return replace(
+        plan,
+        steps=tuple(steps),
+        differences=tuple(differences),
+        warnings=_kept(key, before, after),
+        danger=Danger.CONFIRM if restarts else Danger.NONE,
+        confirm_word=key.guest,
+    )
+
+
+def _live_steps(
+    fleet: Fleet, key: GuestKey, before: Guest, after: Guest, seen: GuestObservation, differences: list[Difference]
+) -> tuple[list[Step], list[str]]:
+    # The list of devices to boot from follows the devices; by itself it only matters at the next boot anyway.
+    late = [d.fact for d in differences if d.when != ApplyMode.LIVE.value and d.fact != "boot"]
+    if late:
+        return [], [f"{key} is running and cannot change {', '.join(late)} live. Choose next boot or restart."]
+    steps: list[Step] = []
+    uuid = after.uuid
+    if after.memory_kib < before.memory_kib:
+        less, more = (SetMemory(uuid=uuid, memory_kib=guest.memory_kib) for guest in (after, before))
+        steps.append(_live(key, f"give {key.guest} less memory now", less, more))
+    old_disks = {f"disk {name}": disk_xml(fleet, before, disk) for name, disk in before.disks.items()}
+    new_disks = {f"disk {name}": disk_xml(fleet, after, disk) for name, disk in after.disks.items()}
+    old = old_disks | {f"card {name}": nic_xml(nic) for name, nic in before.nics.items()}
+    new = new_disks | {f"card {name}": nic_xml(nic) for name, nic in after.nics.items()}
+    for name in {**old, **new}:
+        if old.get(name) == new.get(name):
+            continue
+        if name in old:
+            unplug, back = DetachDevice(uuid=uuid, xml=old[name]), AttachDevice(uuid=uuid, xml=old[name])
+            steps.append(_live(key, f"unplug {name}", unplug, back))
+        if name in new:
+            plug, out = AttachDevice(uuid=uuid, xml=new[name]), DetachDevice(uuid=uuid, xml=new[name])
+            steps.append(_live(key, f"plug in {name}", plug, out))
+    return steps, []
+
+
+def _live(key: GuestKey, sentence: str, verb: Verb, undo: Verb) -> Step:
+    return Step(
+        host=key.host, guest=key, sentence=sentence, verb=verb, undo=undo, undo_sentence=f"take back: {sentence}"
+    )
+
+
+def _restart(key: GuestKey, guest: Guest, seen: GuestObservation) -> list[Step]:
+    start = Step(host=key.host, guest=key, sentence=f"start {key.guest}", verb=Start(uuid=guest.uuid), timeout_s=120.0)
+    if seen.state is GuestState.RUNNING:
+        return [power_step(key, guest.uuid, PowerAction.SHUTDOWN), start]
+    return [power_step(key, guest.uuid, PowerAction.FORCE_OFF), start]
+
+
+def _kept(key: GuestKey, before: Guest, after: Guest) -> tuple[str, ...]:
+    gone = [name for name, disk in before.disks.items() if name not in after.disks and not disk.is_cdrom]
+    return (f"disk {', '.join(gone)} stays on {key.host}.",) if gone else ()

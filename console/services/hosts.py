@@ -1,0 +1,142 @@
+"""Adding, changing and removing hosts in the inventory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from console.domain import values
+from console.domain.checks import breaches
+from console.domain.errors import FleetError
+from console.domain.model import Fleet, Host
+from console.domain.plan import Danger, InventoryChange, Plan
+from console.inventory.schema import default_uri
+from console.inventory.store import Store
+from console.services.wishes import HostWish
+
+
+def host_problems(fleet: Fleet, wish: HostWish) -> dict[str, str]:
+    """Return field -> sentence for everything that is wrong with a new host; empty when it can be added."""
+    return _resolve(fleet, wish, None)[1]
+
+
+def plan_add_host(store: Store, wish: HostWish) -> Plan:
+    """Return the plan that writes a new host into the inventory. Raises FleetError that lists every problem."""
+    host = _resolved(store.fleet, wish, None)
+
+    def edit(fleet: Fleet) -> Fleet:
+        if host.name in fleet.hosts:
+            raise FleetError(f"There already is a host named {host.name}.", "", "Choose another name.")
+        return replace(fleet, hosts={**fleet.hosts, host.name: host})
+
+    return Plan(
+        title=f"Add host {host.name}",
+        change=InventoryChange(summary=f"Add host {host.name}", edit=edit),
+        warnings=_warnings(host),
+    )
+
+
+def plan_set_host(store: Store, name: str, changes: Mapping[str, str]) -> Plan:
+    """Return the plan that changes a host's own facts. changes: HostWish's fields, except the name."""
+    before = store.host(name).wanted
+    has_default = before.uri == default_uri(before.address)
+    wish = HostWish(
+        name=name,
+        mac=before.mac,
+        address=before.address,
+        uri="" if has_default else before.uri,
+        labels=",".join(before.labels),
+        ssh_host_key=before.ssh_host_key or "",
+    )
+    after = _resolved(store.fleet, replace(wish, **changes), before)
+    if after == before:
+        return Plan(title=f"Set host {name}")
+
+    def edit(fleet: Fleet) -> Fleet:
+        if fleet.hosts.get(name) is None or replace(fleet.hosts[name], guests={}) != replace(before, guests={}):
+            raise FleetError(f"{name} was changed in between.", "", "Look at it again, then change it anew.")
+        return replace(fleet, hosts={**fleet.hosts, name: replace(after, guests=fleet.hosts[name].guests)})
+
+    change = InventoryChange(summary=f"Set host {name}: {', '.join(sorted(changes))}", edit=edit)
+    return Plan(title=f"Set host {name}", change=change, warnings=_warnings(after))
+
+
+def plan_remove_host(store: Store, name: str) -> Plan:
+    """Return the plan that takes a host without guests out of the inventory. Nothing on the host changes."""
+    host = store.host(name).wanted
+    if host.guests:
+        raise FleetError(
+            f"{name} was not removed.",
+            f"It is the home of {', '.join(host.guests)}.",
+            "Remove or move its guests first.",
+        )
+
+    def edit(fleet: Fleet) -> Fleet:
+        if fleet.hosts.get(name) != host:
+            raise FleetError(f"{name} was changed in between.", "", "Look at it again.")
+        return replace(fleet, hosts={key: value for key, value in fleet.hosts.items() if key != name})
+
+    return Plan(
+        title=f"Remove host {name}",
+        change=InventoryChange(summary=f"Remove host {name}", edit=edit),
+        danger=Danger.TYPE_NAME,
+        confirm_word=name,
+        warnings=(f"Nothing on {name} itself changes: what runs there goes on running.",),
+    )
+
+
+def needs_key(uri: str) -> bool:
+    """Return whether a host of this URI is reached over SSH, and so must have a pinned key."""
+    return uri.startswith("qemu+ssh:")
+
+
+def _warnings(host: Host) -> tuple[str, ...]:
+    if needs_key(host.uri) and not host.ssh_host_key:
+        return (f"{host.name} has no pinned SSH host key: it is not contacted until it has one.",)
+    return ()
+
+
+def _resolved(fleet: Fleet, wish: HostWish, before: Host | None) -> Host:
+    host, problems = _resolve(fleet, wish, before)
+    if problems:
+        name = wish.name if values.NAME.match(wish.name) else values.shown(wish.name)
+        raise FleetError(
+            f"Host {name} was not {'changed' if before else 'added'}.",
+            "\n".join(f"{field}: {why}" for field, why in problems.items()),
+            "Nothing was changed.",
+        )
+    return host
+
+
+def _resolve(fleet: Fleet, wish: HostWish, before: Host | None) -> tuple[Host, dict[str, str]]:
+    problems: dict[str, str] = {}
+
+    def parse(field: str, text: str, parser: Callable[[str], str]) -> str:
+        try:
+            return parser(text)
+        except ValueError as error:
+            problems.setdefault(field, str(error))
+            return ""
+
+    name = parse("name", wish.name.strip(), values.parse_name)
+    if before is None and name in fleet.hosts:
+        problems["name"] = f"there already is a host named {name}. Choose another name."
+    mac = parse("mac", wish.mac, values.parse_mac)
+    address = parse("address", wish.address.strip(), values.parse_address)
+    uri = parse("uri", wish.uri.strip(), values.parse_uri) if wish.uri.strip() else default_uri(address or "0.0.0.0/0")
+    key = parse("ssh_host_key", wish.ssh_host_key, values.parse_ssh_key) if wish.ssh_host_key.strip() else None
+    labels = tuple(
+        dict.fromkeys(parse("labels", label, values.parse_name) for label in re.split(r"[,\s]+", wish.labels) if label)
+    )
+    base = before or Host(name=name, mac=mac, address=address, uri=uri, state_version=fleet.state_version)
+    host = replace(base, mac=mac, address=address, uri=uri, ssh_host_key=key or None, labels=labels)
+    if not problems:
+        known = {(breach.host, breach.path) for breach in breaches(fleet)}
+        # As the last one: it is blamed then for what it shares, and the sentence names the other.
+        others = {key: value for key, value in fleet.hosts.items() if key != name}
+        for breach in breaches(replace(fleet, hosts={**others, name: host})):
+            if breach.host == name and (breach.host, breach.path) not in known:
+                field = breach.path[-1] if breach.path and breach.path[-1] in {"mac", "address"} else "name"
+                problems.setdefault(field, breach.message)
+    return host, problems

@@ -1,0 +1,364 @@
+"""Plans for whole guests: what an apply would do, from the inventory and what the hosts report. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from console.domain.errors import FleetError
+from console.domain.model import Accel, Disk, Fleet, Guest, GuestKey, Host, ImageMode, SourceKind
+from console.domain.observed import GuestObservation, GuestState, HostObservation, HostState
+from console.domain.plan import Danger, Difference, InventoryChange, Plan, Step
+from console.domain.shape import effect_of, shape_difference
+from console.domain.standing import GuestView, HostView, Standing
+from console.domain.verbs import CreateVolume, Define, DeleteVolume, ForceOff, SetAutostart, Start, Undefine
+from console.generate.domain_xml import domain_xml, volume_name
+from console.inventory.store import Store
+from console.services.definitions import definition
+from console.services.guests import with_host_resources
+from console.services.passthrough import changed_device, running_owner
+
+COPY_TIMEOUT_S = 3600.0
+"""How long the copy of an image may take; an empty volume or an overlay takes milliseconds."""
+
+
+def plan_create(store: Store, view: HostView, guest: Guest, *, start: bool, warnings: Sequence[str] = ()) -> Plan:
+    """Return the plan that writes a new guest into the inventory and makes it on its host.
+
+    The change is taken back when making it fails. A host that is down leaves the guest pending.
+    """
+    key = GuestKey(view.name, guest.name)
+    title = f"Create {guest.name} on {view.name}"
+    change = InventoryChange(
+        summary=f"Create {key}",
+        edit=lambda fleet: _with_guest(with_host_resources(fleet, view, guest), view, guest),
+        undo=lambda fleet: _without_guest(fleet, key, guest),
+    )
+    fleet = _with_guest(with_host_resources(store.fleet, view, guest), view, guest)
+    if view.seen.state is not HostState.UP:
+        late = (
+            ()
+            if guest.autostart or not start
+            else (f"It is not started by itself then. When it is up: qd guest start {key}",)
+        )
+        return Plan(title=title, change=change, pending=(key,), warnings=(*warnings, *late))
+    steps = _make(fleet, fleet.hosts[view.name], view.seen, guest, start=start, new=True)
+    if start and (why := _device_refusal(fleet.hosts[view.name], view, guest)):
+        raise FleetError(f"{guest.name} was not created.", why, "Nothing was changed.")
+    return Plan(title=title, change=change, steps=tuple(steps), warnings=tuple(warnings))
+
+
+def plan_remove(store: Store, key: GuestKey, *, delete_disks: frozenset[str] = frozenset()) -> Plan:
+    """Return the plan that forgets a guest. Its disks stay on the host unless their names are given."""
+    view = store.guest(key)
+    host = store.host(key.host)
+    guest = require_managed(view)
+    unknown = delete_disks - {name for name, disk in guest.disks.items() if not disk.is_cdrom}
+    if unknown:
+        raise FleetError(f"{key} has no disk {', '.join(sorted(unknown))}.", f"Its disks: {', '.join(guest.disks)}.")
+    change = InventoryChange(
+        summary=f"Remove {key}",
+        edit=lambda fleet: _without_guest(fleet, key, guest),
+        undo=lambda fleet: _with_guest(fleet, host, guest),
+    )
+    plan = Plan(title=f"Remove {key}", change=change, danger=Danger.CONFIRM, confirm_word=key.guest)
+    if host.seen.state is not HostState.UP:
+        if view.seen is not None or delete_disks:
+            raise FleetError(
+                f"{key} was not removed.",
+                f"{key.host} is not up: its domain and disks cannot be touched now.",
+                "Try again when the host is back.",
+            )
+        why = f"{key.host} is not up: only the inventory changes. What is there shows as unmanaged when it is back."
+        return replace(plan, warnings=(why,))
+    if view.seen is not None and view.state is not GuestState.OFF:
+        raise FleetError(f"{key} was not removed.", f"It is {view.state.value}.", "Shut it down or force it off first.")
+    steps: list[Step] = []
+    if view.seen is not None:
+        if view.seen.autostart:
+            # libvirt forgets it with the domain, so that taking back has to remember it.
+            steps.append(autostart_step(key, guest.uuid, False))
+        steps.append(
+            Step(
+                host=key.host,
+                guest=key,
+                sentence=f"undefine {key.guest}",
+                verb=Undefine(uuid=guest.uuid),
+                undo=Define(xml=domain_xml(store.fleet, host.wanted, guest)),
+                undo_sentence=f"define {key.guest} again",
+            )
+        )
+    present = _present_volumes(host.seen)
+    kept = []
+    for name, disk in guest.disks.items():
+        volume, pool = volume_name(guest, disk), disk.pool
+        if disk.is_cdrom or (pool, volume) not in present:
+            continue
+        if name in delete_disks:
+            sentence = f"delete {volume} from pool {pool}, with its data"
+            steps.append(Step(host=key.host, guest=key, sentence=sentence, verb=DeleteVolume(pool=pool, name=volume)))
+        else:
+            kept.append(volume)
+    stay = f"{', '.join(kept)} {'stays' if len(kept) == 1 else 'stay'} on {key.host}."
+    return replace(
+        plan,
+        steps=tuple(steps),
+        danger=Danger.TYPE_NAME if delete_disks else Danger.CONFIRM,
+        warnings=(stay,) if kept else (),
+    )
+
+
+def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
+    """Return what makes these guests on their hosts as the inventory wants them; unmanaged ones are never in it.
+
+    Pending guests are made, and started if they start with their host. Changed ones are defined anew: what runs
+    goes on running, and has the new definition at its next boot.
+    """
+    steps: list[Step] = []
+    differences: list[Difference] = []
+    refusals: list[str] = []
+    pending: list[GuestKey] = []
+    noted: dict[str, HostView] = {}
+    for key in keys:
+        view, host = store.guest(key), store.host(key.host)
+        if view.standing is Standing.UNMANAGED or view.wanted is None:
+            continue
+        if host.seen.state is not HostState.UP:
+            if view.standing is not Standing.IN_SYNC:
+                pending.append(key)
+            continue
+        # How the host runs guests is part of every definition: it must be written down before the first one.
+        fleet = frozen_facts(store.fleet, host) if host.wanted.accel is None else store.fleet
+        if view.seen is None:
+            try:
+                made = _pending_steps(fleet, host, view.wanted)
+            except FleetError as error:
+                refusals.append(f"{key}: {error.title} {error.detail}".strip())
+                continue
+        elif view.standing is Standing.CHANGED:
+            made = redefine(store.fleet, fleet, fleet.hosts[host.name], view.wanted, view.seen)
+            differences += plan_differences(fleet, fleet.hosts[host.name], key, view.wanted, view.seen)
+        else:
+            continue
+        steps += made
+        if made and fleet != store.fleet:
+            noted[host.name] = host
+    return Plan(
+        title=title,
+        change=_note(noted) if noted else None,
+        steps=tuple(steps),
+        differences=tuple(differences),
+        refusals=tuple(refusals),
+        pending=tuple(pending),
+    )
+
+
+def _note(views: Mapping[str, HostView]) -> InventoryChange:
+    """Keep what hosts reported when the first guest was made there: later definitions must not differ by it."""
+
+    def edit(fleet: Fleet) -> Fleet:
+        for view in views.values():
+            fleet = frozen_facts(fleet, view)
+        return fleet
+
+    return InventoryChange(summary=f"Note the hardware of {', '.join(views)}", edit=edit)
+
+
+def redefine(before: Fleet, after: Fleet, host: Host, guest: Guest, seen: GuestObservation) -> list[Step]:
+    """Return the steps that give an existing domain the definition of `guest`, as far as it differs."""
+    key = GuestKey(host.name, guest.name)
+    wanted = definition(after, host, guest)
+    steps: list[Step] = []
+    if (seen.digest, seen.inventory_id, seen.shape) != (wanted.digest, after.id, dict(wanted.shape)):
+        old = before.hosts[host.name].guests.get(guest.name) if host.name in before.hosts else None
+        undo = Define(xml=domain_xml(before, before.hosts[host.name], old)) if old and old != guest else None
+        steps.append(
+            Step(
+                host=host.name,
+                guest=key,
+                sentence=f"define {guest.name} anew",
+                verb=Define(xml=domain_xml(after, host, guest)),
+                undo=undo,
+                undo_sentence=f"define {guest.name} as it was",
+            )
+        )
+    if seen.autostart is not None and seen.autostart != guest.autostart:
+        steps.append(autostart_step(key, guest.uuid, guest.autostart))
+    return steps
+
+
+def autostart_step(key: GuestKey, uuid: str, on: bool) -> Step:
+    """Return the step that switches autostart."""
+    how = "start" if on else "no longer start"
+    return Step(
+        host=key.host,
+        guest=key,
+        sentence=f"{how} {key.guest} with its host",
+        verb=SetAutostart(uuid=uuid, on=on),
+        undo=SetAutostart(uuid=uuid, on=not on),
+        undo_sentence=f"switch autostart of {key.guest} back",
+    )
+
+
+def plan_differences(fleet: Fleet, host: Host, key: GuestKey, guest: Guest, seen: GuestObservation) -> list[Difference]:
+    """Return fact by fact what a new definition would change."""
+    running = seen.active_shape is not None
+    found = [
+        Difference(guest=key, fact=fact, seen=old, wanted=new, when=effect_of(fact, old, new).value if running else "")
+        for fact, old, new in shape_difference(definition(fleet, host, guest).shape, seen.shape)
+    ]
+    if seen.autostart is not None and seen.autostart != guest.autostart:
+        words = {True: "on", False: "off"}
+        found.append(
+            Difference(
+                guest=key, fact="autostart", seen=words[seen.autostart], wanted=words[guest.autostart], when="live"
+            )
+        )
+    return found
+
+
+def volume_steps(host: str, key: GuestKey, guest: Guest, disks: Iterable[Disk]) -> list[Step]:
+    """Return the steps that create the volumes of disks."""
+    steps = []
+    for disk in disks:
+        if disk.is_cdrom:
+            continue
+        volume, source = volume_name(guest, disk), disk.source
+        is_image = source.kind is SourceKind.IMAGE
+        copies = is_image and source.mode is ImageMode.COPY
+        how = f" from {source.value} ({source.mode.value})" if is_image else ", empty"
+        steps.append(
+            Step(
+                host=host,
+                guest=key,
+                sentence=f"create {volume} in pool {disk.pool}{how}",
+                verb=CreateVolume(
+                    pool=disk.pool,
+                    name=volume,
+                    capacity_bytes=disk.size_kib * 1024,
+                    backing=source.value if is_image and not copies else None,
+                    copy_of=source.value if copies else None,
+                ),
+                undo=DeleteVolume(pool=disk.pool, name=volume),
+                undo_sentence=f"delete {volume} from pool {disk.pool}",
+                timeout_s=COPY_TIMEOUT_S if copies else 60.0,
+            )
+        )
+    return steps
+
+
+def restore_steps(fleet: Fleet, view: HostView, guest: Guest) -> list[Step]:
+    """Return the steps that make a guest on its host again, not started; volumes that are still there are kept."""
+    _refuse_namesake(view, guest)
+    return _make(fleet, fleet.hosts[view.name], view.seen, guest, start=False, new=False)
+
+
+def require_managed(view: GuestView) -> Guest:
+    """Return the wanted guest; raises FleetError for an unmanaged one, which is never touched."""
+    if view.wanted is None:
+        raise FleetError(
+            f"{view.key} is unmanaged.",
+            "It is on the host, but not in the inventory: Quarterdeck only shows it.",
+            f"Write it into hosts/{view.key.host}.toml with its uuid {view.uuid} to manage it.",
+        )
+    return view.wanted
+
+
+def start_refusal(view: HostView, guest: Guest) -> str:
+    """Return why a guest must not be started now, empty when it may."""
+    return _device_refusal(view.wanted, view, guest)
+
+
+def _make(fleet: Fleet, host: Host, seen: HostObservation, guest: Guest, *, start: bool, new: bool) -> list[Step]:
+    key = GuestKey(host.name, guest.name)
+    present = _present_volumes(seen)
+    missing = [d for d in guest.disks.values() if new or (d.pool, volume_name(guest, d)) not in present]
+    steps = volume_steps(host.name, key, guest, missing)
+    steps.append(
+        Step(
+            host=host.name,
+            guest=key,
+            sentence=f"define {guest.name}",
+            verb=Define(xml=domain_xml(fleet, host, guest)),
+            undo=Undefine(uuid=guest.uuid),
+            undo_sentence=f"undefine {guest.name}",
+        )
+    )
+    if guest.autostart:
+        steps.append(autostart_step(key, guest.uuid, True))
+    if start:
+        steps.append(
+            Step(
+                host=host.name,
+                guest=key,
+                sentence=f"start {guest.name}",
+                verb=Start(uuid=guest.uuid),
+                undo=ForceOff(uuid=guest.uuid),
+                undo_sentence=f"force {guest.name} off",
+                timeout_s=120.0,
+            )
+        )
+    return steps
+
+
+def _present_volumes(seen: HostObservation) -> set[tuple[str, str]]:
+    return {(pool.name, volume.name) for pool in (seen.facts.pools if seen.facts else ()) for volume in pool.volumes}
+
+
+def _refuse_namesake(host: HostView, guest: Guest) -> None:
+    for other in host.guests:
+        if other.wanted is None and other.key.guest == guest.name:
+            raise FleetError(
+                f"an unmanaged domain on {host.name} has this name.",
+                f"Its uuid is {other.uuid}, wanted is {guest.uuid}.",
+            )
+
+
+def _pending_steps(fleet: Fleet, host: HostView, guest: Guest) -> list[Step]:
+    _refuse_namesake(host, guest)
+    start = guest.autostart
+    if why := _device_refusal(host.wanted, host, guest) if start else "":
+        raise FleetError(why)
+    return _make(fleet, fleet.hosts[host.name], host.seen, guest, start=start, new=False)
+
+
+def _device_refusal(host: Host, view: HostView, guest: Guest) -> str:
+    if taken := running_owner(view, guest):
+        owner, device = taken
+        return f"{device.pci} on {host.name} is in use by {owner} (running)."
+    return changed_device(host, view.seen, guest)
+
+
+def _with_guest(fleet: Fleet, view: HostView, guest: Guest) -> Fleet:
+    fleet = frozen_facts(fleet, view)
+    host = fleet.hosts.get(view.name)
+    if host is None:
+        raise FleetError(f"{view.name} is no longer in the inventory.")
+    if guest.name in host.guests:
+        raise FleetError(f"{view.name} already has a guest named {guest.name}.", "", "Choose another name.")
+    guests = {**host.guests, guest.name: guest}
+    return replace(fleet, hosts={**fleet.hosts, host.name: replace(host, guests=guests)})
+
+
+def frozen_facts(fleet: Fleet, view: HostView) -> Fleet:
+    """Return the fleet with what is kept of a host from its first guest on, as far as it reported that."""
+    host, facts = fleet.hosts.get(view.name), view.seen.facts
+    if host is None or facts is None:
+        return fleet
+    hardware = host.hardware
+    if hardware.cpu is None and hardware.memory_kib is None and facts.accel is not Accel.TEST:
+        # Whole MiB: the kernel's own share makes the exact figure wander between boots.
+        memory = facts.memory_kib and facts.memory_kib // 1024 * 1024
+        hardware = replace(hardware, cpu=facts.cpu_model, memory_kib=memory)
+    known = replace(host, accel=host.accel or facts.accel, hardware=hardware)
+    return replace(fleet, hosts={**fleet.hosts, host.name: known})
+
+
+def _without_guest(fleet: Fleet, key: GuestKey, expected: Guest | None = None) -> Fleet:
+    host = fleet.hosts.get(key.host)
+    if host is None or key.guest not in host.guests:
+        raise FleetError(f"{key} is no longer in the inventory.")
+    if expected is not None and host.guests[key.guest] != expected:
+        raise FleetError(f"{key} was changed in between.", "", "Look at it again.")
+    guests = {name: guest for name, guest in host.guests.items() if name != key.guest}
+    return replace(fleet, hosts={**fleet.hosts, host.name: replace(host, guests=guests)})

@@ -1,0 +1,202 @@
+"""One operator's work on one inventory: what screens and commands hold. It joins the use cases, no more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from console.domain.errors import FleetError
+from console.domain.model import Fleet, Guest, GuestKey
+from console.domain.plan import ApplyMode, InventoryChange, Outcome, Plan, Progress
+from console.domain.record import Commit
+from console.domain.values import shown
+from console.drivers.base import HostKeys, HostTarget, Hypervisors, Repository, Watch
+from console.inventory.schema import default_uri
+from console.services import guests, hosts, power
+from console.services import plan as plans
+from console.services.apply import Workplace, apply
+from console.services.change import preview_change
+from console.services.edit import plan_edit
+from console.services.memory import remember
+from console.services.undo import Undoable, last_change, plan_undo
+from console.services.view import View
+from console.services.wishes import GuestWish, HostKey, HostWish, PowerAction
+
+HOST_KEY_TIMEOUT_S = 10.0
+
+MOVED = "a guest cannot be moved to another host here."
+SETTLE_TIMEOUT_S = 5.0
+REMEMBER_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def _ignore(progress: Progress) -> None:
+    """Report nothing."""
+
+
+class Session(View):
+    """The inventory, what its hosts report, and what can be done about it.
+
+    state: where journals, locks and the last known state are kept. targets: as of View.
+    fingerprint: of an SSH public key, as ssh-keygen shows it.
+    """
+
+    read_only = False
+
+    def __init__(
+        self,
+        folder: Path,
+        state: Path,
+        hypervisors: Hypervisors,
+        repository: Repository,
+        host_keys: HostKeys,
+        watch: Watch,
+        targets: Callable[[Fleet], tuple[HostTarget, ...]],
+        fingerprint: Callable[[str], str],
+    ) -> None:
+        super().__init__(folder, state, hypervisors, watch, targets)
+        self._host_keys = host_keys
+        self._state = state
+        self._fingerprint = fingerprint
+        self._place = Workplace(folder, state, self.store, repository, hypervisors)
+
+    async def close(self) -> None:
+        """Let go of the hosts; nothing on them changes."""
+        if self._tasks:
+            await asyncio.to_thread(self._write_memory)
+        await super().close()
+
+    def guest_problems(self, wish: GuestWish, editing: GuestKey | None = None) -> dict[str, str]:
+        """Return field -> sentence for what is wrong with a wish."""
+        if wish.host not in self.store.fleet.hosts:
+            return {"host": f"there is no host {shown(wish.host)}." if wish.host else "choose a host."}
+        if editing is not None and wish.host != editing.host:
+            return {"host": MOVED}
+        return guests.guest_problems(self.store.fleet, self.store.host(wish.host), wish, self._edited(editing))
+
+    def guest_warnings(self, wish: GuestWish, editing: GuestKey | None = None) -> tuple[str, ...]:
+        """Return what is worth a second thought about a wish without problems."""
+        view, old = self.store.host(wish.host), self._edited(editing)
+        return guests.guest_warnings(view, guests.guest_of(self.store.fleet, view, wish, old), old)
+
+    def host_problems(self, wish: HostWish) -> dict[str, str]:
+        """Return field -> sentence for what is wrong with a new host."""
+        return hosts.host_problems(self.store.fleet, wish)
+
+    def wish_of(self, key: GuestKey) -> GuestWish:
+        """Return an existing guest as a wish, for editing."""
+        return guests.wish_of(key.host, plans.require_managed(self.store.guest(key)))
+
+    def plan_create(self, wish: GuestWish, *, start: bool) -> Plan:
+        """Plan a new guest."""
+        view = self.store.host(wish.host)
+        guest = guests.guest_of(self.store.fleet, view, wish)
+        return plans.plan_create(self.store, view, guest, start=start, warnings=guests.guest_warnings(view, guest))
+
+    def plan_edit(self, key: GuestKey, wish: GuestWish, mode: ApplyMode) -> Plan:
+        """Plan the change of a guest to what the wish says."""
+        old = plans.require_managed(self.store.guest(key))
+        if wish.host != key.host:
+            raise FleetError(f"{key} was not changed.", f"host: {MOVED}", "Nothing was changed.")
+        return plan_edit(self.store, key, guests.guest_of(self.store.fleet, self.store.host(key.host), wish, old), mode)
+
+    def plan_power(self, keys: Sequence[GuestKey], action: PowerAction) -> Plan:
+        """Plan a power action on guests."""
+        return power.plan_power(self.store, keys, action)
+
+    def plan_autostart(self, keys: Sequence[GuestKey], on: bool) -> Plan:
+        """Plan to start guests with their hosts, or no longer."""
+        return power.plan_autostart(self.store, keys, on)
+
+    def plan_remove(self, key: GuestKey, *, delete_disks: frozenset[str] = frozenset()) -> Plan:
+        """Plan to remove a guest; its disks stay unless named."""
+        return plans.plan_remove(self.store, key, delete_disks=delete_disks)
+
+    def plan_add_host(self, wish: HostWish) -> Plan:
+        """Plan a new host."""
+        return hosts.plan_add_host(self.store, wish)
+
+    def plan_set_host(self, name: str, changes: dict[str, str]) -> Plan:
+        """Plan the change of a host's own facts."""
+        return hosts.plan_set_host(self.store, name, changes)
+
+    def plan_remove_host(self, name: str) -> Plan:
+        """Plan to take a host out of the inventory."""
+        return hosts.plan_remove_host(self.store, name)
+
+    async def history(self, limit: int) -> tuple[Commit, ...]:
+        """Return the newest recorded changes, newest first."""
+        return await self._place.repository.log(self.folder, limit)
+
+    async def diff(self, commit: str) -> str:
+        """Return what a recorded change did to the files, as a unified diff."""
+        return await self._place.repository.diff(self.folder, commit)
+
+    async def last_change(self) -> Undoable:
+        """Return what plan_undo can undo. Raises FleetError when there is nothing."""
+        return await last_change(self.folder, self._place.repository)
+
+    def plan_undo(self, last: Undoable) -> Plan:
+        """Plan the inverse of the last recorded change."""
+        return plan_undo(self.store, last)
+
+    def pinned_fingerprint(self, host: str) -> str | None:
+        """Return the fingerprint of the key that a host has to show, None when none is pinned."""
+        key = self.store.host(host).wanted.ssh_host_key
+        return None if key is None else self._fingerprint(key)
+
+    async def fetch_host_key(self, wish: HostWish) -> HostKey:
+        """Ask the host of a wish for its SSH host key, for the operator to compare and pin."""
+        problems = self.host_problems(wish)
+        wrong = problems.get("uri", "") if wish.uri.strip() else problems.get("address", "")
+        # An address that another host has is no reason not to ask: that is what the fingerprint will show.
+        if wrong and "already belongs" not in wrong:
+            raise FleetError("The host key cannot be asked for yet.", wrong)
+        uri = wish.uri.strip() or default_uri(wish.address.strip())
+        key = await self._host_keys.fetch(uri, timeout_s=HOST_KEY_TIMEOUT_S)
+        return HostKey(key=key, fingerprint=self._fingerprint(key))
+
+    async def preview(self, plan: Plan) -> Plan:
+        """Return the plan with the files that it would change and their diffs."""
+        if plan.change is None:
+            return plan
+        return replace(plan, files=await asyncio.to_thread(preview_change, self.folder, plan.change))
+
+    async def apply(self, plan: Plan, report: Callable[[Progress], None] = _ignore) -> Outcome:
+        """Carry a plan out; see console.services.apply."""
+        outcome = await apply(plan, self._place, report)
+        if plan.change is not None:
+            try:
+                await self._retarget()
+            except FleetError as error:
+                # The change is made; that the hosts cannot be reached from here does not take it back.
+                return replace(outcome, left=(*outcome.left, f"{error.title} {error.detail}".strip()))
+        # What is planned next must see what was done now.
+        await self.observe(sorted({step.host for step in plan.steps}), timeout_s=SETTLE_TIMEOUT_S)
+        return outcome
+
+    async def change(self, change: InventoryChange) -> Outcome:
+        """Make a change of the inventory alone."""
+        return await self.apply(Plan(title=change.summary, change=change))
+
+    def _duties(self, *, follow: bool) -> list[Coroutine[None, None, None]]:
+        return super()._duties(follow=follow) + ([self._remember()] if follow else [])
+
+    async def _remember(self) -> None:
+        while True:
+            await asyncio.sleep(REMEMBER_S)
+            await asyncio.to_thread(self._write_memory)
+
+    def _write_memory(self) -> None:
+        try:
+            remember(self._state, self.store.all_observed())
+        except OSError as error:
+            # It only makes the next start's first frame poorer; a full disk is shown where it hurts.
+            log.warning("The last known state was not written: %s", error)
+
+    def _edited(self, key: GuestKey | None) -> Guest | None:
+        return plans.require_managed(self.store.guest(key)) if key is not None else None

@@ -1,0 +1,102 @@
+"""What an operator typed for a guest or a host, as text: the same for the form and for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class BootChoice(StrEnum):
+    """Where a new guest's first boot comes from."""
+
+    IMAGE = "image"
+    ISO = "iso"
+    KERNEL = "kernel"
+    PXE = "pxe"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWish:
+    """A guest as typed. Empty text means "not given": a default where there is one, else nothing.
+
+    disk: size of the boot disk ("80 GiB"), empty for none. pool, network: empty for the host's first active one.
+    address: "10.0.0.51" (the network's prefix length is added) or "10.0.0.51/24". gpu: "", "any" or a PCI slot.
+    image: a volume of the pool; image_mode: "overlay" or "copy". iso: a volume or an absolute path on the host.
+    kernel, initrd: absolute paths on the host.
+    """
+
+    host: str
+    name: str = ""
+    vcpus: str = "2"
+    memory: str = "2 GiB"
+    disk: str = ""
+    pool: str = ""
+    network: str = ""
+    address: str = ""
+    mac: str = ""
+    gpu: str = ""
+    boot: BootChoice = BootChoice.EMPTY
+    image: str = ""
+    image_mode: str = "overlay"
+    iso: str = ""
+    kernel: str = ""
+    initrd: str = ""
+    cmdline: str = ""
+    firmware: str = "bios"
+    display: str = "none"
+    autostart: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostWish:
+    """A host as typed. uri: empty for qemu+ssh://root@ADDRESS/system. labels: separated by commas or spaces."""
+
+    name: str = ""
+    mac: str = ""
+    address: str = ""
+    uri: str = ""
+    labels: str = ""
+    ssh_host_key: str = ""
+
+
+class PowerAction(StrEnum):
+    """What can be done to a guest's power."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    FORCE_OFF = "force-off"
+    REBOOT = "reboot"
+    RESET = "reset"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuChoice:
+    """One card of a host, for the form.
+
+    slot: "0000:65:00". title: "NVIDIA GA102 [GeForce RTX 3080]". functions: ("10de:2206", ...) by function number.
+    driver: of the host, empty when none is bound, None when not reported.
+    owner: the guest that has it ("vhost-a/trainer"), None when free. refusal: why it cannot be chosen, empty when
+    it can.
+    """
+
+    slot: str
+    title: str
+    functions: tuple[str, ...]
+    function_numbers: tuple[int, ...]
+    iommu_group: int | None
+    numa_node: int | None
+    driver: str | None
+    owner: str | None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKey:
+    """An SSH host key as a host offers it, and its fingerprint as ssh shows it ("SHA256:...")."""
+
+    key: str
+    fingerprint: str

@@ -1,0 +1,219 @@
+"""The only place that joins drivers to services, and the only one that knows where things lie on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import console
+from console.domain.errors import FleetError
+from console.domain.machine import Machine
+from console.domain.model import Fleet
+from console.domain.values import shown
+from console.drivers import machine as machine_driver
+from console.drivers import ssh
+from console.drivers.base import HostTarget
+from console.drivers.git import Git
+from console.drivers.libvirt.client import LibvirtClient
+from console.drivers.libvirt.leftovers import leftovers
+from console.drivers.libvirt.wire import READ_ONLY
+from console.drivers.logfile import LogFile, current_log, start_log
+from console.drivers.watch import FileWatch
+from console.services.session import Session
+from console.services.view import View
+
+DEMO_URI = "test:///demo/fleet/"
+"""How the shipped demo fleet spells the place of its hosts' files."""
+
+
+def inventory_folder(given: str | None) -> Path:
+    """Return the inventory to work on: the one given, QUARTERDECK_INVENTORY, or the XDG default."""
+    chosen = given or os.environ.get("QUARTERDECK_INVENTORY")
+    if chosen:
+        return user_path(chosen)
+    return _xdg("XDG_CONFIG_HOME", ".config") / "inventory"
+
+
+def user_path(text: str) -> Path:
+    """Return a path as a person writes it, absolute. Raises FleetError for the home of nobody."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise FleetError(f"There is no folder {shown(text)}.", "No user of this machine has that name.") from None
+
+
+def open_session(folder: Path) -> Session:
+    """Return the session of an inventory, not yet started. Raises FleetError when it cannot be read."""
+    folder = folder.resolve()
+    runtime = _runtime_of(folder)
+    state = _private(state_folder(folder))
+    return Session(
+        folder=folder,
+        state=state,
+        hypervisors=LibvirtClient(runtime, str(folder)),
+        repository=repository(),
+        host_keys=ssh.OfferedHostKeys(),
+        watch=FileWatch(),
+        targets=_targets(runtime / "ssh"),
+        fingerprint=ssh.fingerprint,
+    )
+
+
+def open_view(folder: Path) -> View:
+    """Return the same to be looked at alone, with a libvirt process of its own that knows no verb.
+
+    Nothing is written but the runtime folder; the operator's last known state is used where there is one.
+    """
+    folder = folder.resolve()
+    runtime = _runtime_of(folder)
+    return View(
+        folder=folder,
+        state=state_folder(folder),
+        hypervisors=LibvirtClient(runtime, str(folder), mode=READ_ONLY),
+        watch=FileWatch(),
+        targets=_targets(runtime / "ssh"),
+    )
+
+
+def _runtime_of(folder: Path) -> Path:
+    # Sockets need short paths, and what is run from here must be out of others' reach.
+    return _private(_runtime() / short_id(folder))
+
+
+def short_id(folder: Path) -> str:
+    """Return what tells an inventory from others in the names of this machine's files: 12 hex digits."""
+    return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+
+
+def state_folder(folder: Path) -> Path:
+    """Return where this operator keeps what belongs to an inventory and is no part of it: log, journals, locks."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / short_id(folder)
+
+
+def keys_path() -> Path:
+    """Return the file with the operator's own keys, whether it is there or not."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "keys.toml"
+
+
+def log_path(folder: Path) -> Path:
+    """Return the log of an inventory."""
+    return state_folder(folder) / "qd.log"
+
+
+def open_log(folder: Path) -> LogFile:
+    """Have warnings and errors written to the log of an inventory, whether the inventory is there or not."""
+    return start_log(log_path(folder))
+
+
+def log_in_use() -> LogFile | None:
+    """Return the log that is open, None before there is one."""
+    return current_log()
+
+
+def repository() -> Git:
+    """Return the version control of inventories."""
+    return Git()
+
+
+async def machine(folder: Path) -> Machine:
+    """Return what this machine has for working on an inventory."""
+    libvirt, git_program, ssh_program = await asyncio.gather(
+        machine_driver.libvirt_library(),
+        machine_driver.program("git", "--version"),
+        machine_driver.program("ssh", "-V"),
+    )
+    there = folder if folder.is_dir() else Path.home()  # noqa: ASYNC240 - local
+    return Machine(
+        python=machine_driver.python_version(),
+        libvirt=libvirt,
+        git=git_program,
+        git_identity=await repository().identity(there) if git_program.version else "",
+        ssh=ssh_program,
+        terminal=machine_driver.terminal(os.environ),
+        folders=(
+            machine_driver.folder("state", state_folder(folder)),
+            machine_driver.folder("runtime", _runtime_folder() / short_id(folder)),
+        ),
+        log=str(log_path(folder)),
+        log_bytes=machine_driver.size_of(log_path(folder)),
+        stale=leftovers(),
+    )
+
+
+def demo_folder(*, fresh: bool) -> Path:
+    """Return the scratch copy of the demo fleet, made on first use; `fresh` makes another one.
+
+    It stays between runs: what was created in the demo is still there the next time.
+    """
+    root = _private(_xdg("XDG_STATE_HOME", ".local/state") / "demo")
+    pointer = root / "current"
+    if pointer.is_file() and not fresh:
+        folder = root / pointer.read_text().strip()
+        if (folder / "fleet.toml").is_file():
+            return folder
+    folder = root / secrets.token_hex(4)
+    shutil.copytree(Path(console.__file__).parent / "_demo", folder)
+    for path in (folder / "hosts").glob("*.toml"):
+        path.write_text(path.read_text(encoding="utf-8").replace(DEMO_URI, f"test://{folder}/"), encoding="utf-8")
+    # What the test hosts hold is the world's state, not what is wanted of it.
+    (folder / ".gitignore").write_text("/test-driver/\n")
+    pointer.write_text(folder.name)
+    return folder
+
+
+def _targets(folder: Path) -> Callable[[Fleet], tuple[HostTarget, ...]]:
+    def targets(fleet: Fleet) -> tuple[HostTarget, ...]:
+        found = []
+        for host in fleet.hosts.values():
+            uri, refusal = host.uri, ""
+            if ssh.is_ssh(host.uri) and not host.ssh_host_key:
+                refusal = f"{host.name} has no pinned SSH host key. Pin it with: qd host key {host.name}"
+            elif ssh.is_ssh(host.uri):
+                uri = ssh.wrapped_uri(host, fleet.ssh, folder)
+            found.append(HostTarget(name=host.name, uri=uri, refusal=refusal, accel=host.accel))
+        return tuple(found)
+
+    return targets
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    base = os.environ.get(variable, "")
+    # The XDG specification: a relative path is invalid and ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / fallback) / "quarterdeck"
+
+
+def _runtime() -> Path:
+    return _private(_runtime_folder())
+
+
+def _runtime_folder() -> Path:
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    folder = Path(base) / "quarterdeck" if base.startswith("/") else Path(f"/tmp/quarterdeck-{os.getuid()}")
+    # sun_path holds 108 bytes: a deep runtime folder would make every socket fail.
+    if len(os.fsencode(folder)) > 60:
+        folder = Path(tempfile.gettempdir()) / f"quarterdeck-{os.getuid()}"
+    return folder
+
+
+def _private(folder: Path) -> Path:
+    """Make a folder that only we can enter; refuse one that somebody else has made for us."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise FleetError(f"{folder} belongs to somebody else.", "Quarterdeck keeps its sockets there.", "Remove it.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def safe_name(text: str) -> str:
+    """Return a fleet's name made from a folder's name."""
+    return re.sub(r"[^a-zA-Z0-9._-]+", "-", text).strip("-._")[:63] or "fleet"
