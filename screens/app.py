@@ -1,0 +1,113 @@
+"""The console on a terminal: it joins session, store and screens, and does nothing else."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.message import Message
+from textual.screen import Screen
+
+from console.domain.errors import FleetError
+from screens.base import ConsoleScreen
+from screens.fleet import FleetScreen
+from screens.history import History
+from screens.terminal import TerminalApp
+from screens.widgets import Notice
+from screens.work import Work
+
+if TYPE_CHECKING:
+    from console.services.view import View
+
+PAINT_EVERY_S = 0.25
+"""Updates of the store are shown at most this often."""
+
+
+class QuarterdeckApp(TerminalApp, inherit_bindings=False):
+    """Shows a session's fleet until the operator leaves; then the session is closed."""
+
+    # The styles of the default screen are not loaded by itself as those of pushed screens are.
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["theme.tcss", "fleet.tcss"]
+
+    class StoreChanged(Message):
+        """Something is to be painted."""
+
+    def __init__(self, session: View) -> None:
+        super().__init__(session)
+        self.history = History()
+        self.work = Work(self, session, self._changed, self.show_error)
+        self._due = False
+        self._leaving = False
+
+    def get_default_screen(self) -> Screen[None]:
+        """Return the fleet: the screen below all others."""
+        return FleetScreen(self.session, self.work, self.history)
+
+    def on_mount(self) -> None:
+        """Listen to the store; connect once the first frame is painted."""
+        self.session.store.subscribe(self._changed)
+        self.set_interval(1.0, self._second)
+        self.call_after_refresh(self._connect)
+
+    def _connect(self) -> None:
+        self.run_worker(self._start(), name="connect")
+
+    async def _start(self) -> None:
+        try:
+            await self.session.start()
+        except FleetError as error:
+            self.show_error(error)
+
+    def _changed(self) -> None:
+        if not self._due:
+            self._due = True
+            # The store may be changed by a task that knows nothing of this app, where a timer could not be set.
+            self.post_message(self.StoreChanged())
+
+    def on_quarterdeck_app_store_changed(self) -> None:
+        """Show what changed, together with what else changes in a moment."""
+        self.set_timer(PAINT_EVERY_S, self.show_changes)
+
+    def show_changes(self) -> None:
+        """Show what the store says now in the screen that is in front."""
+        self._due = False
+        self.history.take(self.session.store.hosts())
+        if (screen := self._front()) is not None:
+            screen.show_store()
+
+    def _second(self) -> None:
+        if (screen := self._front()) is not None:
+            screen.show_ages()
+
+    def _front(self) -> ConsoleScreen | None:
+        """Return the screen in front when it shows the store; there is none while the console is being left."""
+        stack = self.screen_stack
+        return stack[-1] if stack and isinstance(stack[-1], ConsoleScreen) else None
+
+    def show_error(self, error: FleetError) -> None:
+        """Show an error where the operator looks: in the uppermost screen that has a place for it."""
+        for screen in reversed(self.screen_stack):
+            for notice in screen.query(Notice):
+                notice.show_error(error)
+                return
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take an error notice down at the next key; escape, enter and space do nothing but that."""
+        if isinstance(event, events.Key) and not event.is_forwarded and self.screen_stack:
+            for notice in self.screen.query(Notice):
+                if notice.error is not None:
+                    notice.take_down()
+                    if event.key in {"escape", "enter", "space"}:
+                        return
+        await super().on_event(event)
+
+    async def action_quit(self) -> None:
+        """Leave; when something is being carried out, only at the second time."""
+        # What ApplyScreen carries out goes on when that screen is left.
+        applying = any(worker.group == "apply" and worker.is_running for worker in self.workers)
+        if (self.work.running or applying) and not self._leaving:
+            self._leaving = True
+            self.session.store.say("▲ A change is still being carried out; q again leaves it half-done.")
+            return
+        self.exit()

@@ -1,0 +1,116 @@
+"""One host: how it is reached, what it has and gives away, its guests, and whether its hardware is what it was."""
+
+from __future__ import annotations
+
+from textual import getters
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.events import Resize
+
+from console.domain.errors import FleetError
+from console.domain.standing import HostView, Standing
+from console.services.session import Session
+from screens.actions import Context, Situation, bindings
+from screens.history import History
+from screens.host_detail import host_lines
+from screens.host_lines import capacity, connection, drift, guests
+from screens.scrolling import ScrollingScreen
+from screens.states import host_state
+from screens.subject import Subject
+from screens.widgets import Line, Sheet
+from screens.work import Work
+
+WIDE = 120
+"""From this width on facts stand beside capacity and guests."""
+
+
+class HostScreen(ScrollingScreen):
+    """Everything about one host, with the keys for it."""
+
+    CONTEXT = Context.HOST
+    CSS_PATH = "host.tcss"
+    BINDINGS = bindings(Context.HOST)
+
+    use = getters.query_one("#host-use", Sheet)
+    facts = getters.query_one("#host-facts", Sheet)
+
+    def __init__(self, session: Session, work: Work, history: History, name: str) -> None:
+        super().__init__(session, work)
+        self.history = history
+        self.host = name
+
+    def compose(self) -> ComposeResult:
+        """Lay out header, capacity and guests, facts, status and keys."""
+        yield from self.frame_top()
+        with VerticalScroll(id="host", can_focus=False):
+            yield Sheet(id="host-use")
+            yield Sheet(id="host-facts")
+        yield from self.frame_bottom()
+
+    def on_mount(self) -> None:
+        """Show the host."""
+        self.show_store()
+
+    def on_resize(self, event: Resize) -> None:
+        """Put the facts below or beside the rest."""
+        super().on_resize(event)
+        self.set_class(event.size.width >= WIDE, "-wide")
+        self.call_after_refresh(self.show_store)
+
+    def situation(self) -> Situation:
+        """Return the host; none once it is gone."""
+        view = self._view()
+        changed = (Standing.CHANGED, Standing.PENDING)
+        return Situation(
+            read_only=self.session.read_only,
+            hosts=len(self.session.store.fleet.hosts),
+            changes=sum(guest.standing in changed for guest in view.guests) if view else 0,
+            host=view,
+        )
+
+    def show_store(self) -> None:
+        """Show what the store says of the host; leave when it is gone."""
+        view = self._view()
+        if view is None:
+            if self.is_current:
+                self.dismiss()
+            return
+        subject = Subject(
+            host=view,
+            now=self.session.store.clock(),
+            history=self.history,
+            cards=self.session.gpu_choices(self.host),
+        )
+        width = self.use.size.width or self.size.width
+        labels = "  ".join(view.wanted.labels)
+        self.header.show(
+            [[(self.host, "title"), ("   ", ""), host_state(view, subject.now), (f"   {labels}", "quiet")]]
+        )
+        lines: list[Line] = [*connection(subject, self.session.pinned_fingerprint(self.host), width), ()]
+        for part in (drift(subject, width), capacity(subject, width), guests(subject, width)):
+            lines += [*part, ()] if part else []
+        self.use.show(lines)
+        self.facts.show(host_lines(subject, self.facts.size.width or width, standing=False))
+        self.show_frame()
+
+    def act_create(self) -> None:
+        """Create a guest here."""
+        from screens.create_guest import CreateGuest
+
+        self.app.push_screen(CreateGuest(self.session, host=self.host))
+
+    def act_plan(self) -> None:
+        """Show what an apply of this host would do."""
+        from screens.plan import PlanScreen
+
+        self.app.push_screen(PlanScreen(self.session, self.session.plan_fleet(host=self.host)))
+
+    def act_remove_this_host(self) -> None:
+        """Take the host out of the inventory."""
+        self.propose(self.session.plan_remove_host(self.host))
+
+    def _view(self) -> HostView | None:
+        try:
+            return self.session.store.host(self.host)
+        except FleetError:
+            return None
