@@ -1,0 +1,1 @@
+"""The parts of `demo/lab`: real hypervisors in namespaces of one machine. Standard library only."""

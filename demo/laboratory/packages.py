@@ -1,0 +1,145 @@
+"""What the lab needs from Debian: packages on the machine, and a kernel that is only unpacked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from laboratory.errors import LabError, run
+
+# libvirt-daemon-system and openssh-server are left out on purpose: they would start daemons for the whole machine.
+PACKAGES = (
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-clients",
+    "qemu-system-x86",
+    "qemu-utils",
+    "ovmf",
+    "dnsmasq-base",
+    "busybox-static",
+    "cpio",
+    "kmod",
+    "iproute2",
+    "libwrap0",
+    "mount",
+    "nftables",
+    "openssh-client",
+    "git",
+    "grub-common",
+    "grub-pc-bin",
+    "grub-efi-amd64-bin",
+    "mtools",
+    "xorriso",
+)
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+KERNEL = Path("/var/cache/quarterdeck-lab/kernel")
+"""`vmlinuz` and `modules/NN-NAME.ko` in the order in which a guest loads them."""
+
+SSHD = Path("/var/cache/quarterdeck-lab/sshd")
+"""openssh-server's program, and nothing else of it."""
+
+GUEST_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_console", "virtio-rng",
+                 "evdev", "button")  # fmt: skip
+
+
+def apt_get(*words: str) -> list[str]:
+    """An apt-get command; the download sandbox is off since it cannot write into root's folders."""
+    return ["apt-get", "-q", "-y", "-o", "APT::Sandbox::User=root", *words]
+
+
+def install_line(packages: list[str]) -> str:
+    return "apt-get install --no-install-recommends " + " ".join(packages)
+
+
+def missing_packages() -> list[str]:
+    """The names of PACKAGES that dpkg does not have installed, in our order."""
+    if not shutil.which("dpkg-query"):
+        raise LabError("The lab is built from Debian's packages, and there is no dpkg here. Use Debian 12.")
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)  # 1 when one is unknown
+    installed = {line.split()[0] for line in answer.stdout.splitlines() if line.endswith(" installed")}
+    return [package for package in PACKAGES if package not in installed]
+
+
+def require() -> None:
+    """Nothing is missing and namespaces can be made; else LabError, with the exact command that helps."""
+    run(["unshare", "--mount", "--propagation=unchanged", "--uts", "--ipc", "--net", "--pid", "--fork", "true"])
+    if missing := missing_packages():
+        raise LabError(f"Debian packages are missing. Run: demo/lab install\n  or: {install_line(missing)}")
+    if not (KERNEL / "vmlinuz").exists():
+        raise LabError("The guests' kernel is missing. Run: demo/lab install (26 MB, is only unpacked)")
+    if not SSHD.exists():
+        raise LabError("The hosts' sshd is missing. Run: demo/lab install (0.5 MB, is only unpacked)")
+
+
+def install() -> list[str]:
+    """All PACKAGES are installed and the kernel is unpacked; what was done, one sentence each."""
+    done = []
+    if missing := missing_packages():
+        _apt(apt_get("update"))
+        _apt(apt_get("install", "--no-install-recommends", *missing))
+        done.append(f"installed {' '.join(missing)}")
+    if not (KERNEL / "vmlinuz").exists():
+        done.append(f"unpacked {_unpack_kernel()} into {KERNEL}")
+    if not SSHD.exists():
+        with _unpacked("openssh-server") as root:
+            shutil.copy(root / "usr/sbin/sshd", SSHD.with_suffix(".new"))
+            SSHD.with_suffix(".new").rename(SSHD)
+        done.append(f"took {SSHD} from openssh-server")
+    return done
+
+
+def _apt(command: list[str]) -> None:
+    # Its progress is the operator's to see; its service starts are harmless: none of PACKAGES has a daemon.
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode:
+        raise LabError(f"`{' '.join(command)}` failed; its reason stands above.")
+
+
+def _unpack_kernel() -> str:
+    """KERNEL is filled from Debian's current cloud kernel; its package name."""
+    _apt(apt_get("update"))  # an old list names a kernel that the mirror has replaced
+    depends = run(["apt-cache", "depends", "--important", KERNEL_PACKAGE])
+    names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
+    if not names:
+        raise LabError(f"{KERNEL_PACKAGE} depends on no kernel here. Is this Debian for amd64?")
+    with _unpacked(names[0]) as root:
+        ready = root.parent / "ready"
+        (ready / "modules").mkdir(parents=True)
+        (vmlinuz,) = (root / "boot").glob("vmlinuz-*")
+        version = vmlinuz.name.removeprefix("vmlinuz-")
+        run(["depmod", "-b", root, version])
+        for place, module in enumerate(_load_order(root, version)):
+            shutil.copy(module, ready / "modules" / f"{place:02}-{module.name}")
+        shutil.copy(vmlinuz, ready / "vmlinuz")
+        shutil.rmtree(KERNEL, ignore_errors=True)
+        ready.rename(KERNEL)
+    return names[0]
+
+
+@contextlib.contextmanager
+def _unpacked(package: str) -> Iterator[Path]:
+    """A folder with the files of a Debian package, on the file system of KERNEL and SSHD; nothing is installed."""
+    KERNEL.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=KERNEL.parent) as scratch:
+        work = Path(scratch)
+        run(apt_get("download", package), cwd=work)
+        (file,) = work.glob("*.deb")
+        run(["dpkg-deb", "-x", file, work / "root"])
+        yield work / "root"
+
+
+def _load_order(root: Path, version: str) -> list[Path]:
+    """The files of GUEST_MODULES and what they need, each after what it needs."""
+    order: dict[Path, None] = {}
+    for module in GUEST_MODULES:
+        plan = run(["modprobe", "--show-depends", "-d", root, "-S", version, module])
+        for line in plan.splitlines():
+            if line.startswith("insmod "):
+                order[Path(line.split()[1])] = None
+    return list(order)
