@@ -1,0 +1,138 @@
+"""The registry of actions holds together: handlers, keys, footer, and the small words and figures of the screens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from rich.cells import cell_len
+
+from screens.actions import ACTIONS, BY_ID, Context, Situation, actions_in, bindings, footer_keys
+from screens.base import ConsoleScreen
+from screens.figures import age, graph, highest, percent, size, sparkline
+from screens.fleet import FleetScreen
+from screens.guest import GuestScreen
+from screens.host import HostScreen
+from screens.widgets import fit, text_safe, wrapped
+from tests.fakes import NOW
+
+SCREENS: dict[Context, type[ConsoleScreen]] = {
+    Context.FLEET: FleetScreen,
+    Context.GUEST: GuestScreen,
+    Context.HOST: HostScreen,
+}
+
+
+@pytest.mark.parametrize("context", Context)
+def test_every_action_of_a_screen_is_carried_out_there(context: Context) -> None:
+    missing = [
+        action.id
+        for action in actions_in(context)
+        if action.power is None and not callable(getattr(SCREENS[context], action.handler, None))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("context", Context)
+def test_every_binding_has_an_id_and_a_key_of_its_own(context: Context) -> None:
+    found = bindings(context)
+    keys = [key for binding in found for key in binding.key.split(",")]
+    assert all(binding.id and binding.tooltip for binding in found)
+    assert len(keys) == len(set(keys))
+    # Terminals cannot tell these from backspace, tab, newline and enter.
+    assert not set(keys) & {"ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m"}
+
+
+def test_the_fixed_keys_are_what_they_are() -> None:
+    fixed = {"a": "add-host", "c": "create", "e": "edit", "slash": "filter", "colon": "command", "p": "plan"}
+    fixed |= {"question_mark": "help", "enter": "open", "q": "quit"}
+    keys = {key: action.id for action in actions_in(Context.FLEET) for key in action.keys.split(",")}
+    assert {key: keys[key] for key in fixed} == fixed
+    assert BY_ID["back"].keys == "escape"
+
+
+def test_ids_are_unique_and_labels_short() -> None:
+    assert len(BY_ID) == len(ACTIONS)
+    assert all(len(action.label) <= 13 and action.help.endswith(".") for action in ACTIONS)
+
+
+def test_the_footer_ends_with_help() -> None:
+    assert footer_keys(Context.FLEET, Situation())[-1] == ("?", "help")
+    assert footer_keys(Context.GUEST, Situation(changes=1))[-1] == ("?", "help")
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (None, "—"),
+        (0, "0"),
+        (999, "999"),
+        (1000, "1k"),
+        (1229, "1.2k"),
+        (1023 * 1024, "1M"),
+        (31 * 1024**3, "31G"),
+        (9.96 * 1024**3, "10G"),
+        (1.5 * 1024**4, "1.5T"),
+        (-5, "0"),
+    ],
+)
+def test_sizes_are_short(amount: float | None, shown: str) -> None:
+    assert size(amount) == shown
+    assert len(shown) <= 5
+
+
+def test_ages_and_shares() -> None:
+    assert [age(NOW - timedelta(seconds=s), NOW) for s in (0, 59, 60, 3599, 3600, 200_000)] == (
+        ["0s", "59s", "1m", "59m", "1h", "2d"]
+    )
+    assert age(NOW + timedelta(seconds=9), NOW) == "0s"
+    assert (percent(None), percent(0.4), percent(99.6)) == ("—", "0%", "100%")
+
+
+def test_graphs_tell_idle_from_unknown_and_end_at_the_right() -> None:
+    assert sparkline([0, None, 100, 50], 6) == "  ▁ █▄"
+    assert sparkline([], 3) == "   "
+    assert graph([50, 100], 3, 2, 100) == ["  █", " ██"]
+    assert highest([None, 3000.0], 1024.0) == 4096.0
+    assert highest([], 1024.0) == 1024.0
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a\x1b[2Jb",
+        "a\u202eb",
+        "a\nb",
+        "e\u0301",
+        "👩\u200d💻",
+        "🇩🇪",
+        "👍🏽",
+        "\u2066x\u2069",
+        "\ue000",
+        "a\tb",
+        "\x9b1m",
+    ],
+)
+def test_text_that_could_move_or_reorder_is_spelled_out(hostile: str) -> None:
+    safe = text_safe(hostile)
+    assert "\\" in safe
+    assert safe.isprintable()
+    assert cell_len(safe) >= len(safe)
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    assert text_safe("web-1 Größe 日本 ●▲ [bold]") == "web-1 Größe 日本 ●▲ [bold]"
+
+
+@pytest.mark.parametrize("text", ["", "short", "exactly-ten", "日本語日本語日本語", "a\x1bb" * 9])
+@pytest.mark.parametrize("width", [1, 5, 11])
+def test_a_cell_has_the_width_it_was_given(text: str, width: int) -> None:
+    assert cell_len(fit(text, width)) == width
+    assert cell_len(fit(text, width, right=True)) == width
+
+
+def test_wrapping_breaks_at_blanks_and_in_words_that_are_too_long() -> None:
+    assert wrapped("one two three", 7) == ["one two", "three"]
+    assert wrapped("abcdefghij", 4) == ["abcd", "efgh", "ij"]
+    assert wrapped("日本語日本", 4) == ["日本", "語日", "本"]
+    assert wrapped("a\nb", 9) == ["a", "b"]
