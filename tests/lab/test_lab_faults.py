@@ -169,7 +169,9 @@ def test_in_a_partition_nothing_is_answered_until_it_heals(whole: Lab, tmp_path:
         finally:
             lab_command("heal", whole.dir, "lab-a")  # else the thread would never end
     assert states(whole) == ["lab-a is up", "lab-b is up"]
-    assert lab_command("exec", whole.dir, "lab-a", "busybox", "ping", "-c", "1", "-w", "10", "lab-b")
+    # The first packets may be lost: the neighbour's address, given up in the partition, is asked for again.
+    pings = (subprocess.run([*inside, "lab-b"], capture_output=True, check=False).returncode for _ in range(30))
+    assert any(status == 0 for status in pings)
     connection.close()
     neighbour.close()
 
