@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from console.domain.errors import Fault, FleetError
+from console.domain.job import Job
 from console.domain.model import Fleet, GuestKey
 from console.domain.observed import HostObservation
 from console.domain.standing import Define, GuestView, HostView, host_view
@@ -38,6 +39,7 @@ class Store:
         self._subscribers: list[Callable[[], None]] = []
         self._inventory = inventory
         self.messages: deque[tuple[datetime, str]] = deque(maxlen=200)
+        self._jobs: tuple[Job, ...] = ()
 
     @property
     def inventory(self) -> Inventory:
@@ -90,6 +92,21 @@ class Store:
         """Mark what is wrong with the files now; what was last good stays."""
         self._inventory = replace(self._inventory, faults=faults)
         self._changed()
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs of this inventory that are known, whoever began them, newest first."""
+        return self._jobs
+
+    def set_jobs(self, jobs: tuple[Job, ...]) -> None:
+        """Take over what the jobs' journals say; the same again is no change."""
+        if jobs != self._jobs:
+            self._jobs = jobs
+            self._changed()
+
+    def job(self, id: str) -> Job | None:
+        """Return one job, None when it is not known (any more)."""
+        return next((job for job in self._jobs if job.id == id), None)
 
     def observed(self, host: str) -> HostObservation:
         """Return what is known of a host; UNKNOWN when it never reported."""
