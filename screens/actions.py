@@ -5,17 +5,13 @@ An action is data. A screen carries it out in its method `act_<id>`, with dashes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from textual.binding import Binding, BindingType
-
-from console.domain.observed import HostState
 from console.domain.plan import Danger
-from console.domain.standing import GuestView, HostView, Standing
-from console.services.power import FROM
 from console.services.wishes import PowerAction
+from screens.situation import Available, can, managed, one
 
 
 class Context(StrEnum):
@@ -33,29 +29,6 @@ class Group(StrEnum):
     FLEET = "Fleet"
     GUEST = "Guest"
     CONSOLE = "Console"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """Where the operator is: the host and guest that an action would be for, None where there is none.
-
-    changes: guests that differ from the inventory or are not made yet. marked: how many guests are marked: what is
-    done to guests is done to them then, and marked_can is what at least one of them can be told. narrowed: there is a
-    filter to end; sorted: there is an order to leave.
-    """
-
-    read_only: bool = False
-    hosts: int = 0
-    changes: int = 0
-    host: HostView | None = None
-    guest: GuestView | None = None
-    marked: int = 0
-    marked_can: frozenset[PowerAction] = frozenset()
-    narrowed: bool = False
-    sorted: bool = False
-
-
-Available = Callable[[Situation], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,33 +71,6 @@ ON_GUESTS = frozenset({Context.FLEET, Context.GUEST})
 ON_HOSTS = frozenset({Context.FLEET, Context.HOST})
 
 
-def _managed(now: Situation) -> bool:
-    return now.guest is not None and now.guest.wanted is not None
-
-
-def can_power(power: PowerAction, host: HostView, guest: GuestView) -> bool:
-    """Return whether a power action makes sense for a guest now."""
-    if guest.wanted is None or host.seen.state is not HostState.UP:
-        return False
-    if guest.standing is Standing.PENDING:
-        return power is PowerAction.START
-    return guest.state in FROM[power]
-
-
-def _can(power: PowerAction) -> Available:
-    def available(now: Situation) -> bool:
-        if now.marked:
-            return power in now.marked_can
-        return now.guest is not None and now.host is not None and can_power(power, now.host, now.guest)
-
-    return available
-
-
-def _one(now: Situation) -> bool:
-    """What cannot be done to several is not offered while some are marked."""
-    return _managed(now) and not now.marked
-
-
 def _power(
     action: PowerAction, key: str, label: str, help: str, *, danger: Danger = Danger.NONE, footer: int = 0
 ) -> Action:
@@ -140,7 +86,7 @@ def _power(
         writes=True,
         on_guest=True,
         bulk=True,
-        available=_can(action),
+        available=can(action),
         footer=footer,
         power=action,
     )
@@ -302,7 +248,7 @@ ACTIONS: tuple[Action, ...] = (
         where=ON_GUESTS,
         writes=True,
         on_guest=True,
-        available=_one,
+        available=one,
         footer=20,
     ),
     Action(
@@ -316,7 +262,7 @@ ACTIONS: tuple[Action, ...] = (
         writes=True,
         on_guest=True,
         bulk=True,
-        available=lambda now: now.marked > 0 or _managed(now),
+        available=lambda now: now.marked > 0 or managed(now),
     ),
     Action(
         id="remove",
@@ -329,7 +275,7 @@ ACTIONS: tuple[Action, ...] = (
         danger=Danger.CONFIRM,
         writes=True,
         on_guest=True,
-        available=lambda now: _one(now) and not _can(PowerAction.FORCE_OFF)(now),
+        available=lambda now: one(now) and not can(PowerAction.FORCE_OFF)(now),
     ),
     Action(
         id="filter",
@@ -418,74 +364,9 @@ ACTIONS: tuple[Action, ...] = (
     ),
 )
 
-REBOUND: dict[str, str] = {}
-"""Action id -> the key that the operator chose instead of the usual one; see screens.keymap."""
-
-
-def key_of(action: Action) -> str:
-    """Return the key of an action as people write it, the operator's own where there is one."""
-    return REBOUND.get(action.id, action.shown)
-
-
 BY_ID = {action.id: action for action in ACTIONS}
 
 
 def actions_in(context: Context) -> Iterator[Action]:
     """Yield the actions of a screen, in the registry's order."""
     return (action for action in ACTIONS if context in action.where)
-
-
-NAMED_LETTERS = frozenset({"slash", "colon", "question_mark", "minus", "space"})
-
-
-def bindings(context: Context) -> list[BindingType]:
-    """Return the key bindings of a screen; each has the action's id, so that a keymap can move it.
-
-    A key that could be typed takes effect before the next one is looked at (priority): else a burst such as
-    "/zt", pasted or held up on a slow line, would run commands with the letters meant for the filter.
-    """
-    return [
-        Binding(
-            key,
-            f"{'press' if (is_letter := len(key) == 1 or key in NAMED_LETTERS) else 'act'}('{action.id}')",
-            action.label,
-            show=False,
-            id=action.id,
-            tooltip=action.help,
-            priority=is_letter,
-        )
-        for action in actions_in(context)
-        for key in action.keys.split(",")
-        if key
-    ]
-
-
-def is_bound(action: Action, *, read_only: bool) -> bool:
-    """Return False for an action that a read-only console does not have."""
-    return not (read_only and action.writes)
-
-
-def offered(context: Context, now: Situation) -> list[Action]:
-    """Return the actions of a screen that make sense now."""
-    return [
-        action for action in actions_in(context) if is_bound(action, read_only=now.read_only) and action.available(now)
-    ]
-
-
-def footer_keys(context: Context, now: Situation) -> list[tuple[str, str]]:
-    """Return (key, label) of the actions that make sense now, most important first and help last."""
-    chosen = sorted((action for action in offered(context, now) if action.footer), key=lambda each: _rank(each, now))
-    return [(key_of(action), _label(action, now)) for action in chosen]
-
-
-def _rank(action: Action, now: Situation) -> int:
-    # On a guest's row there is no room for it at 80 columns.
-    return action.footer + 10 if action.id == "add-host" and now.guest is not None else action.footer
-
-
-def _label(action: Action, now: Situation) -> str:
-    if action.id == "plan" and now.changes:
-        return f"plan ▲{now.changes}"
-    if action.id == "show-all" and not now.narrowed:
-        return "unmark" if now.marked else "tree"
-    return action.label

@@ -16,7 +16,9 @@ from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Danger, Plan
 from console.services.pictures import write_picture
-from screens.actions import BY_ID, Action, Context, Situation, actions_in, footer_keys, is_bound
+from screens.actions import BY_ID, Action, Context, actions_in
+from screens.offers import footer_keys, is_bound
+from screens.situation import Situation
 from screens.widgets import Header, KeysFooter, Notice, Sheet, StatusLine
 from screens.work import Work
 

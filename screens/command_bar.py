@@ -17,7 +17,9 @@ from textual.widgets import Input
 from console.domain.standing import HostView
 from console.inventory.index import RowKey
 from console.inventory.store import Store
-from screens.actions import Action, Situation, is_bound, key_of
+from screens.actions import Action
+from screens.offers import is_bound, key_of
+from screens.situation import Situation
 from screens.states import guest_state, host_state
 from screens.widgets import KeysFooter, Line, Sheet, Span, fit, text_safe
 

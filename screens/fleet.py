@@ -18,12 +18,14 @@ from console.inventory.files import host_name
 from console.inventory.filter import parse
 from console.inventory.index import Index, RowKey
 from console.services.wishes import PowerAction
-from screens.actions import Context, Situation, bindings
+from screens.actions import Context
 from screens.detail import brief, full
 from screens.fleet_list import FleetList
 from screens.fleet_moves import FleetMoves
 from screens.history import History
 from screens.marks import Marks
+from screens.offers import bindings
+from screens.situation import Situation
 from screens.subject import Subject
 from screens.totals import Tally, Totals, totals_line
 from screens.widgets import Line, Sheet, wrapped

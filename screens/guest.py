@@ -13,10 +13,12 @@ from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Difference
 from console.domain.standing import GuestView, Standing
-from screens.actions import Context, Situation, bindings
+from screens.actions import Context
 from screens.guest_detail import addresses, devices, graphs, guest_facts, standing
 from screens.history import History
+from screens.offers import bindings
 from screens.scrolling import ScrollingScreen
+from screens.situation import Situation
 from screens.states import guest_mark, guest_state
 from screens.subject import Subject, block, fact
 from screens.widgets import Line, Sheet

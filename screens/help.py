@@ -11,7 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from console.domain.plan import Danger
-from screens.actions import Action, Context, Group, actions_in, is_bound, key_of
+from screens.actions import Action, Context, Group, actions_in
+from screens.offers import is_bound, key_of
 from screens.states import LEGEND
 from screens.widgets import Header, KeysFooter, Line, Sheet, wrapped
 

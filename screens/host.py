@@ -10,11 +10,13 @@ from textual.events import Resize
 from console.domain.errors import FleetError
 from console.domain.standing import HostView, Standing
 from console.services.session import Session
-from screens.actions import Context, Situation, bindings
+from screens.actions import Context
 from screens.history import History
 from screens.host_detail import host_lines
 from screens.host_lines import capacity, connection, drift, guests
+from screens.offers import bindings
 from screens.scrolling import ScrollingScreen
+from screens.situation import Situation
 from screens.states import host_state
 from screens.subject import Subject
 from screens.widgets import Line, Sheet

@@ -8,7 +8,7 @@ from console.domain.model import GuestKey
 from console.domain.standing import HostView
 from console.inventory.index import natural
 from console.services.wishes import PowerAction
-from screens.actions import can_power
+from screens.situation import can_power
 
 
 class Marks:

@@ -9,10 +9,11 @@ import pytest
 
 from console.domain.errors import FleetError
 from console.services.keys import read_keys
-from screens.actions import REBOUND, Context
+from screens.actions import Context
 from screens.app import QuarterdeckApp
 from screens.help import Help, help_lines
 from screens.keymap import bind, faults
+from screens.offers import REBOUND
 from tests.screens.world import make_world, settled, text, until
 
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 from rich.cells import cell_len
 
-from screens.actions import ACTIONS, BY_ID, Context, Situation, actions_in, bindings, footer_keys
+from screens.actions import ACTIONS, BY_ID, Context, actions_in
 from screens.base import ConsoleScreen
 from screens.figures import age, graph, highest, percent, size, sparkline
 from screens.fleet import FleetScreen
 from screens.guest import GuestScreen
 from screens.host import HostScreen
+from screens.offers import bindings, footer_keys
+from screens.situation import Situation
 from screens.widgets import fit, text_safe, wrapped
 from tests.fakes import NOW
 
