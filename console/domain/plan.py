@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -29,16 +28,17 @@ class ApplyMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryChange:
-    """A change of what is wanted.
+    """A change of what is wanted, as data: see console.domain.move, which makes it and carries it over.
 
-    summary: the commit's subject ("Create vhost-a/trainer"). edit: from any current fleet to the changed one; it
-    raises FleetError when the change no longer makes sense there, so that a file that changed in between is
-    edited anew and never overwritten. undo: the edit that takes it back when the apply fails, None if it stays.
+    summary: the commit's subject ("Create vhost-a/trainer"). before, after: the fleets that it leads from and to,
+    reduced to what differs; it is made in the fleet as it is then, so that what others change in between stays, or
+    the change is refused. taken_back: it is undone when the apply fails; otherwise it stays.
     """
 
     summary: str
-    edit: Callable[[Fleet], Fleet]
-    undo: Callable[[Fleet], Fleet] | None = None
+    before: Fleet
+    after: Fleet
+    taken_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

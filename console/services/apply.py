@@ -77,7 +77,7 @@ async def apply(plan: Plan, place: Workplace, report: Report) -> Outcome:
             # What was done stays: nobody is there to wait for an undo, and an apply goes on from here.
             journal.write("interrupted")
             raise
-        if record.failures and committed and plan.change and plan.change.undo and not record.unreachable:
+        if record.failures and committed and plan.change and plan.change.taken_back and not record.unreachable:
             await _take_back(plan.change, committed, place, journal, record)
         outcome = _outcome(plan, record, journal.job)
         if committed:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from console.domain.errors import FleetError, InventoryError
 from console.domain.model import Fleet
+from console.domain.move import moved, without_notes
 from console.domain.plan import FileDiff, InventoryChange
 from console.domain.record import obstacle, way_out
 from console.drivers.base import Repository
@@ -55,7 +56,7 @@ async def commit_change(folder: Path, change: InventoryChange, repository: Repos
 
 
 async def take_back(folder: Path, change: InventoryChange, done: Committed, repository: Repository) -> Committed:
-    """Undo a committed change: to the letter where its files are still as it left them, else by its own `undo`.
+    """Undo a committed change: to the letter where its files are still as it left them, else what it touched.
 
     Raises FleetError with nothing written when somebody has built on the change since.
     """
@@ -82,9 +83,8 @@ def _restore(folder: Path, change: InventoryChange, done: Committed) -> tuple[In
             if not parse_inventory(folder, {name: text for name, text in texts.items() if text is not None}).faults:
                 write_files(folder, {name: old for name, (old, _) in done.written.items()})
                 return read_inventory(folder), {name: (now, old) for name, (old, now) in done.written.items()}
-    if change.undo is None:
-        raise FleetError("the files were changed meanwhile.")
-    return _write(folder, InventoryChange(summary=f"Take back: {change.summary}", edit=change.undo))
+    before, after = without_notes(change.before, change.after), change.after
+    return _write(folder, InventoryChange(summary=f"Take back: {change.summary}", before=after, after=before))
 
 
 async def _commit(
@@ -128,7 +128,7 @@ def _sound(inventory: Inventory) -> Fleet:
 def _changes(inventory: Inventory, change: InventoryChange, folder: Path) -> dict[str, tuple[str | None, str | None]]:
     """Return file -> (old text, new text) for the inventory and the machines that the change touches."""
     before = _sound(inventory)
-    after = change.edit(before)
+    after = moved(before, change.before, change.after)
     try:
         texts = changed_texts(inventory, after)
     except InventoryError as error:

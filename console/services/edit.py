@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console.domain.errors import FleetError
 from console.domain.model import Fleet, Guest, GuestKey
+from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostState
-from console.domain.plan import ApplyMode, Danger, Difference, InventoryChange, Plan, Step
+from console.domain.plan import ApplyMode, Danger, Difference, Plan, Step
 from console.domain.verbs import AttachDevice, DetachDevice, SetMemory, Start, Verb
 from console.generate.domain_xml import disk_xml, nic_xml
 from console.inventory.store import Store
@@ -24,25 +24,15 @@ def plan_edit(store: Store, key: GuestKey, after: Guest, mode: ApplyMode) -> Pla
     """
     view, host = store.guest(key), store.host(key.host)
     before = require_managed(view)
-
-    def replaced(fleet: Fleet, expected: Guest, new: Guest) -> Fleet:
-        home = fleet.hosts.get(key.host)
-        if home is None or home.guests.get(key.guest) != expected:
-            raise FleetError(f"{key} was changed in between.", "", "Look at it again, then edit it anew.")
-        guests = {**home.guests, key.guest: new}
-        return replace(fleet, hosts={**fleet.hosts, key.host: replace(home, guests=guests)})
-
+    fleet = with_host_resources(store.fleet, host, after)
+    home = fleet.hosts[key.host]
+    home = replace(home, guests={**home.guests, key.guest: after})
+    fleet = replace(fleet, hosts={**fleet.hosts, key.host: home})
     plan = Plan(title=f"Edit {key}")
     if after != before:
-        change = InventoryChange(
-            summary=f"Edit {key}",
-            edit=lambda fleet: replaced(with_host_resources(fleet, host, after), before, after),
-            undo=lambda fleet: replaced(fleet, after, before),
-        )
-        plan = replace(plan, change=change)
+        plan = replace(plan, change=inventory_change(plan.title, store.fleet, fleet, taken_back=True))
     if host.seen.state is not HostState.UP or view.seen is None:
         return replace(plan, pending=(key,) if after != before else ())
-    fleet = replaced(with_host_resources(store.fleet, host, after), before, after)
     differences = plan_differences(fleet, fleet.hosts[key.host], key, after, view.seen)
     steps = volume_steps(key.host, key, after, [d for n, d in after.disks.items() if n not in before.disks])
     defines = redefine(store.fleet, fleet, fleet.hosts[key.host], after, view.seen)

@@ -10,7 +10,8 @@ from console.domain import values
 from console.domain.checks import breaches
 from console.domain.errors import FleetError
 from console.domain.model import Fleet, Host
-from console.domain.plan import Danger, InventoryChange, Plan
+from console.domain.move import inventory_change
+from console.domain.plan import Danger, Plan
 from console.inventory.schema import default_uri
 from console.inventory.store import Store
 from console.services.wishes import HostWish
@@ -24,15 +25,10 @@ def host_problems(fleet: Fleet, wish: HostWish) -> dict[str, str]:
 def plan_add_host(store: Store, wish: HostWish) -> Plan:
     """Return the plan that writes a new host into the inventory. Raises FleetError that lists every problem."""
     host = _resolved(store.fleet, wish, None)
-
-    def edit(fleet: Fleet) -> Fleet:
-        if host.name in fleet.hosts:
-            raise FleetError(f"There already is a host named {host.name}.", "", "Choose another name.")
-        return replace(fleet, hosts={**fleet.hosts, host.name: host})
-
+    title = f"Add host {host.name}"
     return Plan(
-        title=f"Add host {host.name}",
-        change=InventoryChange(summary=f"Add host {host.name}", edit=edit),
+        title=title,
+        change=inventory_change(title, store.fleet, _with_host(store.fleet, host)),
         warnings=_warnings(host),
     )
 
@@ -52,13 +48,8 @@ def plan_set_host(store: Store, name: str, changes: Mapping[str, str]) -> Plan:
     after = _resolved(store.fleet, replace(wish, **changes), before)
     if after == before:
         return Plan(title=f"Set host {name}")
-
-    def edit(fleet: Fleet) -> Fleet:
-        if fleet.hosts.get(name) is None or replace(fleet.hosts[name], guests={}) != replace(before, guests={}):
-            raise FleetError(f"{name} was changed in between.", "", "Look at it again, then change it anew.")
-        return replace(fleet, hosts={**fleet.hosts, name: replace(after, guests=fleet.hosts[name].guests)})
-
-    change = InventoryChange(summary=f"Set host {name}: {', '.join(sorted(changes))}", edit=edit)
+    summary = f"Set host {name}: {', '.join(sorted(changes))}"
+    change = inventory_change(summary, store.fleet, _with_host(store.fleet, after))
     return Plan(title=f"Set host {name}", change=change, warnings=_warnings(after))
 
 
@@ -71,19 +62,19 @@ def plan_remove_host(store: Store, name: str) -> Plan:
             f"It is the home of {', '.join(host.guests)}.",
             "Remove or move its guests first.",
         )
-
-    def edit(fleet: Fleet) -> Fleet:
-        if fleet.hosts.get(name) != host:
-            raise FleetError(f"{name} was changed in between.", "", "Look at it again.")
-        return replace(fleet, hosts={key: value for key, value in fleet.hosts.items() if key != name})
-
+    title = f"Remove host {name}"
+    without = {key: value for key, value in store.fleet.hosts.items() if key != name}
     return Plan(
-        title=f"Remove host {name}",
-        change=InventoryChange(summary=f"Remove host {name}", edit=edit),
+        title=title,
+        change=inventory_change(title, store.fleet, replace(store.fleet, hosts=without)),
         danger=Danger.TYPE_NAME,
         confirm_word=name,
         warnings=(f"Nothing on {name} itself changes: what runs there goes on running.",),
     )
+
+
+def _with_host(fleet: Fleet, host: Host) -> Fleet:
+    return replace(fleet, hosts={**fleet.hosts, host.name: host})
 
 
 def needs_key(uri: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from console.domain.errors import FleetError
 from console.domain.model import Accel, Disk, Fleet, Guest, GuestKey, Host, ImageMode, SourceKind
+from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostObservation, HostState
-from console.domain.plan import Danger, Difference, InventoryChange, Plan, Step
+from console.domain.plan import Danger, Difference, Plan, Step
 from console.domain.shape import effect_of, shape_difference
 from console.domain.standing import GuestView, HostView, Standing
 from console.domain.verbs import CreateVolume, Define, DeleteVolume, ForceOff, SetAutostart, Start, Undefine
@@ -29,12 +30,8 @@ def plan_create(store: Store, view: HostView, guest: Guest, *, start: bool, warn
     """
     key = GuestKey(view.name, guest.name)
     title = f"Create {guest.name} on {view.name}"
-    change = InventoryChange(
-        summary=f"Create {key}",
-        edit=lambda fleet: _with_guest(with_host_resources(fleet, view, guest), view, guest),
-        undo=lambda fleet: _without_guest(fleet, key, guest),
-    )
     fleet = _with_guest(with_host_resources(store.fleet, view, guest), view, guest)
+    change = inventory_change(f"Create {key}", store.fleet, fleet, taken_back=True)
     if view.seen.state is not HostState.UP:
         late = (
             ()
@@ -56,12 +53,9 @@ def plan_remove(store: Store, key: GuestKey, *, delete_disks: frozenset[str] = f
     unknown = delete_disks - {name for name, disk in guest.disks.items() if not disk.is_cdrom}
     if unknown:
         raise FleetError(f"{key} has no disk {', '.join(sorted(unknown))}.", f"Its disks: {', '.join(guest.disks)}.")
-    change = InventoryChange(
-        summary=f"Remove {key}",
-        edit=lambda fleet: _without_guest(fleet, key, guest),
-        undo=lambda fleet: _with_guest(fleet, host, guest),
-    )
-    plan = Plan(title=f"Remove {key}", change=change, danger=Danger.CONFIRM, confirm_word=key.guest)
+    title = f"Remove {key}"
+    change = inventory_change(title, store.fleet, _without_guest(store.fleet, key), taken_back=True)
+    plan = Plan(title=title, change=change, danger=Danger.CONFIRM, confirm_word=key.guest)
     if host.seen.state is not HostState.UP:
         if view.seen is not None or delete_disks:
             raise FleetError(
@@ -118,7 +112,8 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
     differences: list[Difference] = []
     refusals: list[str] = []
     pending: list[GuestKey] = []
-    noted: dict[str, HostView] = {}
+    noted = store.fleet
+    hosts: list[str] = []
     for key in keys:
         view, host = store.guest(key), store.host(key.host)
         if view.standing is Standing.UNMANAGED or view.wanted is None:
@@ -141,27 +136,18 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
         else:
             continue
         steps += made
-        if made and fleet != store.fleet:
-            noted[host.name] = host
+        if made and fleet != store.fleet and host.name not in hosts:
+            # Later definitions must not differ by what the host reported when the first guest was made there.
+            noted = frozen_facts(noted, host)
+            hosts.append(host.name)
     return Plan(
         title=title,
-        change=_note(noted) if noted else None,
+        change=inventory_change(f"Note the hardware of {', '.join(hosts)}", store.fleet, noted) if hosts else None,
         steps=tuple(steps),
         differences=tuple(differences),
         refusals=tuple(refusals),
         pending=tuple(pending),
     )
-
-
-def _note(views: Mapping[str, HostView]) -> InventoryChange:
-    """Keep what hosts reported when the first guest was made there: later definitions must not differ by it."""
-
-    def edit(fleet: Fleet) -> Fleet:
-        for view in views.values():
-            fleet = frozen_facts(fleet, view)
-        return fleet
-
-    return InventoryChange(summary=f"Note the hardware of {', '.join(views)}", edit=edit)
 
 
 def redefine(before: Fleet, after: Fleet, host: Host, guest: Guest, seen: GuestObservation) -> list[Step]:
@@ -354,11 +340,7 @@ def frozen_facts(fleet: Fleet, view: HostView) -> Fleet:
     return replace(fleet, hosts={**fleet.hosts, host.name: known})
 
 
-def _without_guest(fleet: Fleet, key: GuestKey, expected: Guest | None = None) -> Fleet:
-    host = fleet.hosts.get(key.host)
-    if host is None or key.guest not in host.guests:
-        raise FleetError(f"{key} is no longer in the inventory.")
-    if expected is not None and host.guests[key.guest] != expected:
-        raise FleetError(f"{key} was changed in between.", "", "Look at it again.")
+def _without_guest(fleet: Fleet, key: GuestKey) -> Fleet:
+    host = fleet.hosts[key.host]
     guests = {name: guest for name, guest in host.guests.items() if name != key.guest}
     return replace(fleet, hosts={**fleet.hosts, host.name: replace(host, guests=guests)})

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from console.domain.errors import FleetError
 from console.domain.model import Fleet, GuestKey
+from console.domain.move import inventory_change
 from console.domain.observed import GuestState, HostState
-from console.domain.plan import Danger, InventoryChange, Plan, Step
+from console.domain.plan import Danger, Plan, Step
 from console.domain.standing import Standing
 from console.domain.verbs import ForceOff, Reboot, Reset, Resume, Shutdown, Start, Suspend
 from console.inventory.store import Store
@@ -116,14 +117,11 @@ def plan_autostart(store: Store, keys: Sequence[GuestKey], on: bool) -> Plan:
             steps.append(autostart_step(key, guest.uuid, on))
     one = len(keys) == 1
     whom = f"{keys[0]} with its host" if one else f"{len(keys)} guests with their hosts"
-    change = InventoryChange(
-        summary=f"{'Start' if on else 'Do not start'} {whom}",
-        edit=lambda fleet: _with_autostart(fleet, changed, on),
-        undo=(lambda fleet: _with_autostart(fleet, changed, not on)) if one else None,
-    )
+    title = f"{'Start' if on else 'Do not start'} {whom}"
+    after = _with_autostart(store.fleet, changed, on)
     return Plan(
-        title=change.summary,
-        change=change if changed else None,
+        title=title,
+        change=inventory_change(title, store.fleet, after, taken_back=one) if changed else None,
         steps=tuple(steps),
         refusals=tuple(refusals),
         pending=tuple(pending),
@@ -135,9 +133,7 @@ def plan_autostart(store: Store, keys: Sequence[GuestKey], on: bool) -> Plan:
 def _with_autostart(fleet: Fleet, keys: Sequence[GuestKey], on: bool) -> Fleet:
     hosts = dict(fleet.hosts)
     for key in keys:
-        host = hosts.get(key.host)
-        if host is None or key.guest not in host.guests:
-            raise FleetError(f"{key} is no longer in the inventory.", "", "Nothing was changed.")
+        host = hosts[key.host]
         guests = {**host.guests, key.guest: replace(host.guests[key.guest], autostart=on)}
         hosts[key.host] = replace(host, guests=guests)
     return replace(fleet, hosts=hosts)

@@ -6,15 +6,14 @@ What was built on the change since is never lost: each thing that it touched mus
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from console.domain.errors import FleetError
-from console.domain.model import Fleet, GuestKey, Host
+from console.domain.model import Fleet, GuestKey
+from console.domain.move import inventory_change, moved, without_notes
 from console.domain.observed import HostState
-from console.domain.plan import ApplyMode, Danger, InventoryChange, Plan
+from console.domain.plan import ApplyMode, Danger, Plan
 from console.domain.record import Commit
 from console.drivers.base import Repository
 from console.inventory.files import parse_inventory
@@ -27,8 +26,6 @@ DEPTH = 100
 
 TAKEN_BACK = "Take back: "
 UNDO, REDO = "Undo: ", "Redo: "
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ async def last_change(folder: Path, repository: Repository) -> Undoable:
         if parent is None:
             break
         before, after = await _fleet(folder, repository, parent), await _fleet(folder, repository, commit.id)
-        before = _without_notes(before, after)
+        before = without_notes(before, after)
         if before != after:
             return Undoable(commit, before, after)
     raise FleetError(
@@ -93,21 +90,6 @@ async def _fleet(folder: Path, repository: Repository, commit: str) -> Fleet:
         why = "\n".join(str(fault) for fault in inventory.faults)
         raise FleetError("The last change cannot be undone.", f"At {commit[:7]} the inventory had mistakes:\n{why}")
     return inventory.fleet
-
-
-def _without_notes(before: Fleet, after: Fleet) -> Fleet:
-    """Return `before` with what a change only noted of hosts, networks and pools: that stays true when it is undone."""
-    hosts = {}
-    for name, host in before.hosts.items():
-        now = after.hosts.get(name)
-        if now is not None and host.accel is None and now.guests != host.guests:
-            host = replace(host, accel=now.accel, hardware=now.hardware)
-        hosts[name] = host
-    # A network or a pool comes with the first guest that uses it; others may do so by now.
-    grew = any(now.guests != before.hosts[name].guests for name, now in after.hosts.items() if name in before.hosts)
-    networks = {**after.networks, **before.networks} if grew else before.networks
-    pools = {**after.pools, **before.pools} if grew else before.pools
-    return replace(before, hosts=hosts, networks=networks, pools=pools)
 
 
 def plan_undo(store: Store, last: Undoable) -> Plan:
@@ -138,14 +120,9 @@ def plan_undo(store: Store, last: Undoable) -> Plan:
                 parts.append(_restored(store, target, key))
             else:
                 parts.append(plan_edit(store, key, was[guest], ApplyMode.NEXT_BOOT))
-    change = InventoryChange(
-        summary=title,
-        edit=lambda fleet: moved(fleet, after, before),
-        undo=lambda fleet: moved(fleet, before, after),
-    )
     return Plan(
         title=title,
-        change=change,
+        change=inventory_change(title, after, before, taken_back=True),
         steps=tuple(step for part in parts for step in part.steps),
         differences=tuple(difference for part in parts for difference in part.differences),
         warnings=tuple(warning for part in parts for warning in part.warnings),
@@ -166,63 +143,3 @@ def _restored(store: Store, target: Fleet, key: GuestKey) -> Plan:
     made = [step.sentence for step in steps if step.sentence.startswith("create ")]
     warnings = ("A disk that was deleted is made anew: what was on it is gone.",) if made else ()
     return replace(plan, steps=tuple(steps), warnings=warnings)
-
-
-def moved(fleet: Fleet, base: Fleet, target: Fleet) -> Fleet:
-    """Return the fleet with what leads from `base` to `target` done to it.
-
-    Raises FleetError naming the first thing that differs between the two and is not in the fleet as `base` has it.
-    """
-    for fact in ("name", "id", "state_version", "ssh"):
-        if getattr(base, fact) != getattr(target, fact):
-            _same(fact, getattr(fleet, fact), getattr(base, fact))
-            fleet = replace(fleet, **{fact: getattr(target, fact)})
-    hosts = dict(fleet.hosts)
-    for name in sorted(base.hosts.keys() | target.hosts.keys()):
-        old, new, now = base.hosts.get(name), target.hosts.get(name), hosts.get(name)
-        if old == new:
-            continue
-        if new is None or old is None or now is None:
-            _same(f"host {name}", now, old)
-            if new is None:
-                hosts.pop(name, None)
-            else:
-                hosts[name] = new
-        else:
-            hosts[name] = _moved_host(now, old, new)
-    return replace(
-        fleet,
-        networks=_moved("network", fleet.networks, base.networks, target.networks),
-        pools=_moved("pool", fleet.pools, base.pools, target.pools),
-        users=_moved("user", fleet.users, base.users, target.users),
-        hosts=hosts,
-    )
-
-
-def _moved_host(now: Host, old: Host, new: Host) -> Host:
-    guests = _moved(now.name, now.guests, old.guests, new.guests)
-    if replace(old, guests={}) == replace(new, guests={}):
-        return replace(now, guests=guests)
-    _same(f"host {now.name}", replace(now, guests={}), replace(old, guests={}))
-    return replace(new, guests=guests)
-
-
-def _moved(what: str, now: Mapping[str, T], old: Mapping[str, T], new: Mapping[str, T]) -> Mapping[str, T]:
-    result = dict(now)
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) == new.get(name):
-            continue
-        _same(
-            f"{what} {name}" if what in ("network", "pool", "user") else f"{what}/{name}", now.get(name), old.get(name)
-        )
-        if name in new:
-            result[name] = new[name]
-        else:
-            result.pop(name, None)
-    return result
-
-
-def _same(what: str, now: object, expected: object) -> None:
-    if now != expected:
-        since = "was removed" if now is None else "was added" if expected is None else "was changed"
-        raise FleetError(f"{what} {since} since.", "", "Look at it, and change it by hand.")

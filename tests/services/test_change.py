@@ -163,7 +163,9 @@ async def test_a_folder_that_cannot_be_written_is_named(kept: World) -> None:
     files = kept.files()
     (kept.folder / "hosts/vhost-c.toml").mkdir()
     with pytest.raises(FleetError) as caught:
-        await kept.session.change(InventoryChange(summary="x", edit=lambda fleet: fleet))
+        await kept.session.change(
+            InventoryChange(summary="x", before=kept.session.store.fleet, after=kept.session.store.fleet)
+        )
     assert "hosts/vhost-c.toml" in str(caught.value)
     (kept.folder / "hosts/vhost-c.toml").rmdir()
     assert kept.files() == files

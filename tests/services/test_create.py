@@ -237,7 +237,7 @@ async def test_two_creates_of_one_name_at_once_make_one_guest(world: World) -> N
     plans = [world.session.plan_create(wish(), start=False) for _ in range(2)]
     first, second = await asyncio.gather(*(world.apply(plan) for plan in plans), return_exceptions=True)
     assert not isinstance(first, BaseException) and first.ok
-    assert isinstance(second, FleetError) and "already has a guest named new" in str(second)
+    assert isinstance(second, FleetError) and "vhost-a/new was added since" in str(second)
     assert sum(isinstance(verb, Define) for _, verb in world.fake.verbs) == 1
 
 

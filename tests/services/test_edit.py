@@ -170,7 +170,7 @@ async def test_a_hand_edit_of_the_same_guest_between_plan_and_apply_is_refused_a
     files = world.files()
     with pytest.raises(FleetError) as caught:
         await world.apply(plan)
-    assert "vhost-a/web was changed in between" in str(caught.value) and caught.value.hint
+    assert "vhost-a/web was changed since" in str(caught.value) and caught.value.hint
     assert world.files() == files and world.fake.verbs == []
 
 

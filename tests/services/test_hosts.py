@@ -112,7 +112,7 @@ async def test_a_hand_edit_between_plan_and_apply_is_kept_or_refused(world: Worl
     assert "vcpus = 3" in (world.folder / "hosts/vhost-a.toml").read_text()
     plan = world.session.plan_set_host("vhost-a", {"labels": "rack-1"})
     world.edit("hosts/vhost-a.toml", 'labels = ["gpu"]', 'labels = ["mine"]')
-    with pytest.raises(FleetError, match="vhost-a was changed in between"):
+    with pytest.raises(FleetError, match="vhost-a was changed since"):
         await world.apply(plan)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from console.domain.errors import FleetError
 from console.domain.model import Fleet, Host, Network
+from console.domain.move import moved
 from console.domain.observed import GuestState
 from console.domain.plan import ApplyMode, Outcome, Plan
 from console.drivers.git import Git
-from console.services.undo import moved
 from console.services.wishes import HostWish
 from tests.drivers.test_git import git
 from tests.services.world import WEB, World, hosts, open_world, write
@@ -205,4 +205,8 @@ def test_a_network_that_changed_since_is_refused() -> None:
         moved(fleet("br2"), fleet("br1"), fleet("br0"))
     host = Host(name="h", mac="m", address="a", uri="u")
     with pytest.raises(FleetError, match="host h was removed since"):
-        moved(fleet("br0"), replace(fleet("br0"), hosts={"h": host}), fleet("br0"))
+        moved(
+            fleet("br0"),
+            replace(fleet("br0"), hosts={"h": host}),
+            replace(fleet("br0"), hosts={"h": replace(host, uri="v")}),
+        )

@@ -185,7 +185,7 @@ async def test_a_guest_without_disks_needs_no_pool(world: World) -> None:
 async def test_defaults_are_the_hosts_own(world: World) -> None:
     plan = world.session.plan_create(wish(pool="", network=""), start=False)
     assert plan.change is not None
-    guest = plan.change.edit(world.session.store.fleet).hosts["vhost-a"].guests["new"]
+    guest = plan.change.after.hosts["vhost-a"].guests["new"]
     assert guest.disks["boot"].pool == "default" and guest.nics["lan"].network == "lan"
     assert guest.nics["lan"].mac.startswith("52:54:00:")
 
