@@ -79,6 +79,7 @@ class Plan:
     host is down: wanted, and applied when it is back. files: inventory and generated files that change, with diffs.
     confirm_word: what has to be typed where danger asks for it: a name, or for many guests their number.
     stop_after: after so many failures no other guest is begun, None to go through all.
+    rest_of: the job that this is the rest of, "" when it is none.
     """
 
     title: str
@@ -92,6 +93,7 @@ class Plan:
     danger: Danger = Danger.NONE
     confirm_word: str = ""
     stop_after: int | None = None
+    rest_of: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -121,12 +123,13 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A step of an apply changed its state. index -1 is the inventory's own commit."""
+    """A step of an apply changed its state. index -1 is the inventory's own commit. job: the id of the job it is of."""
 
     index: int
     sentence: str
     state: StepState
     detail: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
