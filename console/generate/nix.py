@@ -58,7 +58,8 @@ def machine_file(fleet: Fleet, machine: str) -> str:
 def machine_data(fleet: Fleet, host: Host) -> dict[str, Value]:
     """Return what a host's configuration needs, all under `fleet`, as JSON could say it.
 
-    Sizes are in KiB. `guests` has each guest with the XML of its domain: what a fresh host defines it from.
+    The shape is that of the options in nix/options.nix. Sizes are in KiB. `guests` has each guest with the XML of
+    its domain: what a fresh host defines it from.
     Raises FleetError for a guest that cannot be defined, and for two disks that would be one volume.
     """
     _check_volumes(fleet, host)
@@ -66,12 +67,14 @@ def machine_data(fleet: Fleet, host: Host) -> dict[str, Value]:
         "fleet": {
             **_surroundings(fleet, host),
             "kind": "host",
-            "name": host.name,
-            "mac": host.mac,
-            "address": host.address,
-            "accel": host.accel.value if host.accel else None,
-            "labels": host.labels,
-            "hardware": {"cpu": host.hardware.cpu, "memoryKib": host.hardware.memory_kib},
+            "machine": host.name,
+            "host": {
+                "mac": host.mac,
+                "address": host.address,
+                "accel": host.accel.value if host.accel else None,
+                "labels": host.labels,
+                "hardware": {"cpu": host.hardware.cpu, "memoryKib": host.hardware.memory_kib},
+            },
             "stateVersion": host.state_version or fleet.state_version,
             "guests": {
                 name: {**_guest(fleet, guest), "xml": domain_xml(fleet, host, guest)}
@@ -86,8 +89,9 @@ def guest_data(fleet: Fleet, host: Host, guest: Guest) -> dict[str, Value]:
     return {
         "fleet": {
             **_surroundings(fleet, host),
-            "host": host.name,
-            **_guest(fleet, guest),
+            "kind": "guest",
+            "machine": guest.name,
+            "guest": {"host": host.name, **_guest(fleet, guest)},
             "stateVersion": guest.state_version or fleet.state_version,
         }
     }
@@ -118,8 +122,8 @@ def _check_volumes(fleet: Fleet, host: Host) -> None:
 def _surroundings(fleet: Fleet, host: Host) -> dict[str, Value]:
     """Return what a machine has from fleet.toml: every network and pool, and the users who may use this host."""
     return {
-        "fleetName": fleet.name,
-        "fleetId": fleet.id,
+        "name": fleet.name,
+        "id": fleet.id,
         "networks": {
             name: {
                 "bridge": network.bridge,
@@ -214,7 +218,7 @@ FLAKE = """\
       files = builtins.filter (file: machine file != null) (builtins.attrNames entries);
     in
     {
-      # What Quarterdeck knows of each machine: `nix eval .#fleet.HOST.name`.
+      # What Quarterdeck knows of each machine: `nix eval .#fleet.HOST.host.address`.
       fleet = builtins.listToAttrs (
         map (file: {
           name = builtins.head (machine file);
