@@ -46,7 +46,8 @@ class Job:
     operator: who began it ("anna@desk"). at: begun; ended_at: None while it runs. change: the summary of the
     inventory's change, "" when there is none; change_state: where that stands. lines: the last lines of its journal
     for people, oldest first ("12:04:31  vhost-a  define trainer: done"). rest: how many steps are left to do or to
-    do again, 0 when a retry would do nothing. outcome: how it ended, None until then.
+    do again, 0 when a retry would do nothing. outcome: how it ended, None until then. taken_back: when it fails or is
+    cancelled, what it did is undone, the inventory's change with it; otherwise that stays.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Job:
     lines: tuple[str, ...] = ()
     rest: int = 0
     outcome: Outcome | None = None
+    taken_back: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
