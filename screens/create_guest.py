@@ -157,7 +157,12 @@ class CreateGuest(FormScreen):
     def _store_changed(self) -> None:
         if self.is_current and self.page != REVIEW and self.session.store.revision != self._revision:
             self._revision = self.session.store.revision
-            self.call_later(self.follow)
+            self.call_later(self._follow_hosts)
+
+    def _follow_hosts(self) -> None:
+        # What was just chosen may still be on its way here: following must not put the old choice back.
+        self.collect()
+        self.follow()
 
     # The review.
 

@@ -25,7 +25,7 @@ from screens.create_guest import REVIEW, CreateGuest
 from screens.diff import DiffScreen
 from screens.widgets import KeysFooter, Notice
 from tests.fakes import GIB, pci_card
-from tests.screens.world import DEADLINE_S, World, console, heard, make_world, text
+from tests.screens.world import DEADLINE_S, World, changed, console, heard, make_world, text
 
 A4000 = pci_card(
     "0000:b3:00",
@@ -247,6 +247,21 @@ async def test_another_pool_takes_its_images_along(world: World) -> None:
         assert (form.wish.pool, form.wish.image) == ("fast", "")
         await pilot.press("down", "space")
         assert "fedora.qcow2" in text(pilot) and "debian-13.qcow2" not in text(pilot)
+
+
+async def test_a_host_that_reports_while_a_choice_is_made_does_not_undo_it(world: World) -> None:
+    async with console(world) as pilot:
+        form = CreateGuest(world.session, host="vhost-a")
+        await opened(pilot, form)
+        await type_text(pilot, "new")
+        await pilot.press("pagedown")
+        image = next(field for field in form.page_fields if field.key == "image").control
+        assert isinstance(image, Choice)
+        image.open()
+        image.pick([row.value for row in image.rows].index("nixos.qcow2"))
+        world.session.store.say("a host reported")
+        await changed(pilot, world)
+        assert (image.value, form.wish.image) == ("nixos.qcow2", "nixos.qcow2")
 
 
 async def test_another_host_takes_its_cards_along(world: World) -> None:
