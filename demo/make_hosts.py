@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from console.domain.model import Fleet, Guest, Host
+from console.domain.shape import METADATA_NS
 from console.generate.domain_xml import domain_xml, volume_name
 from console.inventory.files import read_inventory
 from console.inventory.schema import HostTable, host_of
@@ -179,6 +180,7 @@ def host_xml(machine: Machine, fleet: Fleet, host: Host) -> str:
     root.append(computer(host.name))
     root.extend(node_pci(each, [p for p in machine.pci if p.group == each.group]) for each in machine.pci)
     ElementTree.register_namespace("test", TEST_NS)
+    ElementTree.register_namespace("qd", METADATA_NS)
     ElementTree.indent(root)
     head = f"<!-- {host.name} as libvirt's test driver has it. Written by demo/make_hosts.py: change that. -->\n"
     return head + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
-from xml.etree import ElementTree
+from collections.abc import Iterable, Iterator
+from functools import cache
 
 from console.domain.errors import FleetError
 from console.domain.model import Accel, Device, Disk, Display, Firmware, Fleet, Guest, Host, Kernel, Nic
@@ -33,11 +32,10 @@ DOMAIN_TYPES = {Accel.KVM: "kvm", Accel.TCG: "qemu", Accel.TEST: "test", None: "
 TCG_CPU = "Nehalem"
 """The oldest model with x86-64-v2, which distributions begin to demand; QEMU emulates all of it."""
 
-Element = ElementTree.Element
-NONE: Mapping[str, str] = MappingProxyType({})
-
-# The prefix is in the text that the digest is of, so it must not be one that ElementTree numbers.
-ElementTree.register_namespace("qd", METADATA_NS)
+ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+ATTRIBUTE_ESCAPES = (*ESCAPES, ('"', "&quot;"), ("\n", "&#10;"), ("\t", "&#09;"))
+PLAIN = re.compile(r"[A-Za-z0-9 _./:,@+-]*\Z")
+"""What stands in XML as it is; most of what an inventory holds."""
 
 
 def domain_xml(fleet: Fleet, host: Host, guest: Guest) -> str:
@@ -46,10 +44,11 @@ def domain_xml(fleet: Fleet, host: Host, guest: Guest) -> str:
     Nothing is asked of the host. Raises FleetError where the guest cannot be said in XML: a control character,
     a pool that the fleet does not have, a passed-through slot whose functions are not known.
     """
-    domain = _domain(fleet, host, guest)
-    mark = _add(_add(domain, "metadata"), f"{{{METADATA_NS}}}guest", {"inventory": fleet.id})
-    mark.set("digest", digest_of(_text(domain)))
-    return _text(domain)
+    # The mark is the last thing in the domain: the digest is of the same text without it.
+    text = "\n".join(_domain(fleet, host, guest))
+    text += f'\n  <metadata>\n    <qd:guest inventory="{_attribute("inventory", fleet.id)}"'
+    end = " />\n  </metadata>\n</domain>\n"
+    return f'{text} digest="{digest_of(text + end)}"{end}'
 
 
 def digest_of(xml: str) -> str:
@@ -74,147 +73,163 @@ def disk_source(fleet: Fleet, guest: Guest, disk: Disk) -> str:
 
 def disk_xml(fleet: Fleet, guest: Guest, disk: Disk) -> str:
     """Return the XML of one disk for plugging it into a running guest, or out of it."""
-    return _text(_disk(fleet, guest, disk))
+    return "\n".join(_disk(fleet, guest, disk)) + "\n"
 
 
 def nic_xml(nic: Nic) -> str:
     """Return the XML of one network card for plugging it into a running guest, or out of it."""
-    return _text(_nic(nic))
+    return "\n".join(_nic(nic)) + "\n"
 
 
-def _domain(fleet: Fleet, host: Host, guest: Guest) -> Element:
-    domain = Element("domain", {"type": DOMAIN_TYPES[host.accel]})
-    _add(domain, "name", text=guest.name)
-    _add(domain, "uuid", text=guest.uuid)
+def _domain(fleet: Fleet, host: Host, guest: Guest) -> Iterator[str]:
+    """Yield the lines of a domain as far as its metadata. Text, not a tree: that takes a fifth of the time."""
+    yield f'<domain xmlns:qd="{METADATA_NS}" type="{DOMAIN_TYPES[host.accel]}">'
+    yield f"  <name>{_content('name', guest.name)}</name>"
+    yield f"  <uuid>{_content('uuid', guest.uuid)}</uuid>"
     if guest.description:
-        _add(domain, "description", text=guest.description)
-    _add(domain, "memory", {"unit": "KiB"}, str(guest.memory_kib))
-    _add(domain, "currentMemory", {"unit": "KiB"}, str(guest.memory_kib))
-    _add(domain, "vcpu", {"placement": "static"}, str(guest.vcpus))
-    _system(domain, guest)
-    features = _add(domain, "features")
-    _add(features, "acpi")
-    _add(features, "apic")
-    _cpu(domain, host)
-    _add(domain, "clock", {"offset": "utc"})
-    _add(domain, "on_poweroff", text="destroy")
-    _add(domain, "on_reboot", text="restart")
-    _add(domain, "on_crash", text="destroy")
-    _devices(_add(domain, "devices"), fleet, guest)
-    return domain
+        yield f"  <description>{_content('description', guest.description)}</description>"
+    yield f'  <memory unit="KiB">{guest.memory_kib}</memory>'
+    yield f'  <currentMemory unit="KiB">{guest.memory_kib}</currentMemory>'
+    yield f'  <vcpu placement="static">{guest.vcpus}</vcpu>'
+    yield from _system(guest)
+    yield FEATURES
+    yield _cpu(host)
+    yield LIFE
+    yield "  <devices>"
+    yield from _inside(_devices(fleet, guest))
+    yield "  </devices>"
 
 
-def _system(domain: Element, guest: Guest) -> None:
-    system = _add(domain, "os", {"firmware": "efi"} if guest.firmware is Firmware.UEFI else NONE)
-    _add(system, "type", {"arch": "x86_64", "machine": guest.machine}, "hvm")
-    if guest.firmware is Firmware.UEFI:
+FEATURES = """\
+  <features>
+    <acpi />
+    <apic />
+  </features>"""
+
+LIFE = """\
+  <clock offset="utc" />
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>"""
+
+
+def _system(guest: Guest) -> Iterator[str]:
+    uefi = guest.firmware is Firmware.UEFI
+    yield '  <os firmware="efi">' if uefi else "  <os>"
+    yield f'    <type arch="x86_64" machine="{_attribute("machine", guest.machine)}">hvm</type>'
+    if uefi:
         # Else libvirt may choose the firmware with enrolled keys, which starts no unsigned kernel.
-        _add(_add(system, "firmware"), "feature", {"enabled": "no", "name": "secure-boot"})
+        yield "    <firmware>"
+        yield '      <feature enabled="no" name="secure-boot" />'
+        yield "    </firmware>"
     kernel = guest.kernel or Kernel(path="")
     for tag, text in (("kernel", kernel.path), ("initrd", kernel.initrd), ("cmdline", kernel.cmdline)):
         if text:
-            _add(system, tag, text=text)
+            yield f"    <{tag}>{_content(tag, text)}</{tag}>"
+    yield "  </os>"
 
 
-def _cpu(domain: Element, host: Host) -> None:
-    if host.accel is Accel.TCG:
-        cpu = _add(domain, "cpu", {"mode": "custom", "match": "exact"})
-        _add(cpu, "model", {"fallback": "allow"}, TCG_CPU)
-    else:
-        _add(domain, "cpu", {"mode": "host-passthrough"})
+def _cpu(host: Host) -> str:
+    if host.accel is not Accel.TCG:
+        return '  <cpu mode="host-passthrough" />'
+    return f'  <cpu mode="custom" match="exact">\n    <model fallback="allow">{TCG_CPU}</model>\n  </cpu>'
 
 
-def _devices(devices: Element, fleet: Fleet, guest: Guest) -> None:
+def _devices(fleet: Fleet, guest: Guest) -> Iterator[str]:
     order = _boot_order(guest)
     for disk in sorted(guest.disks.values(), key=lambda disk: (disk.target, disk.name)):
-        _disk(fleet, guest, disk, devices, order.get(f"disk:{disk.name}"))
-    bus = _ports(devices, guest)
-    _add(devices, "controller", {"type": "usb", "index": "0", "model": "qemu-xhci"})
+        yield from _disk(fleet, guest, disk, order.get(f"disk:{disk.name}"))
+    ports = _port_count(guest)
+    yield from _ports(ports + len(guest.devices))
+    yield '<controller type="usb" index="0" model="qemu-xhci" />'
     for nic in guest.nics.values():
-        _nic(nic, devices, order.get(f"nic:{nic.name}"))
-    _add(devices, "serial", {"type": "pty"})
-    _add(devices, "console", {"type": "pty"})
-    agent = _add(devices, "channel", {"type": "unix"})
-    _add(agent, "target", {"type": "virtio", "name": AGENT_CHANNEL})
-    _screen(devices, guest)
-    for number, device in enumerate(guest.devices.values()):
-        _slot(devices, guest, device, bus + number)
+        yield from _nic(nic, order.get(f"nic:{nic.name}"))
+    yield '<serial type="pty" />'
+    yield '<console type="pty" />'
+    yield '<channel type="unix">'
+    yield f'  <target type="virtio" name="{AGENT_CHANNEL}" />'
+    yield "</channel>"
+    yield from VNC if guest.display is Display.VNC else ("<video>", '  <model type="none" />', "</video>")
+    for number, device in enumerate(guest.devices.values(), 1):
+        yield from _slot(guest, device, ports + number)
     # A passed-through device pins the guest's whole memory: there is nothing for a balloon to take.
-    balloon = _add(devices, "memballoon", {"model": "none" if guest.devices else "virtio"})
-    if not guest.devices:
-        _add(balloon, "stats", {"period": "5"})
-    _add(_add(devices, "rng", {"model": "virtio"}), "backend", {"model": "random"}, "/dev/urandom")
+    if guest.devices:
+        yield '<memballoon model="none" />'
+    else:
+        yield from ('<memballoon model="virtio">', '  <stats period="5" />', "</memballoon>")
+    yield from ('<rng model="virtio">', '  <backend model="random">/dev/urandom</backend>', "</rng>")
 
 
-def _boot_order(guest: Guest) -> dict[str, str]:
+VNC = (
+    # A tablet has absolute positions, so that the pointer is where the viewer's is.
+    '<input type="tablet" bus="usb" />',
+    '<graphics type="vnc" autoport="yes" listen="127.0.0.1">',
+    '  <listen type="address" address="127.0.0.1" />',
+    "</graphics>",
+    "<video>",
+    '  <model type="virtio" />',
+    "</video>",
+)
+
+
+def _boot_order(guest: Guest) -> dict[str, int]:
     known = {f"disk:{name}" for name in guest.disks} | {f"nic:{name}" for name in guest.nics}
     for entry in guest.boot:
         if entry not in known:
             raise _refused(guest, f"It is to boot from {entry}, which it does not have.")
-    return {entry: str(place) for place, entry in enumerate(dict.fromkeys(guest.boot), 1)}
+    return {entry: place for place, entry in enumerate(dict.fromkeys(guest.boot), 1)}
 
 
-def _disk(fleet: Fleet, guest: Guest, disk: Disk, parent: Element | None = None, order: str | None = None) -> Element:
+def _disk(fleet: Fleet, guest: Guest, disk: Disk, order: int | None = None) -> Iterator[str]:
     if not re.fullmatch("sd[a-z]" if disk.is_cdrom else "[sv]d[a-z]", disk.target):
         wanted = '"sda" to "sdz"' if disk.is_cdrom else '"vda" to "vdz"'
         raise _refused(guest, f"Its disk {disk.name} has the target {disk.target!r}; it can be {wanted}.")
-    element = _add(parent, "disk", {"type": "file", "device": "cdrom" if disk.is_cdrom else "disk"})
-    _add(
-        element,
-        "driver",
-        {"name": "qemu", "type": "raw"} if disk.is_cdrom else {"name": "qemu", "type": "qcow2", "discard": "unmap"},
-    )
-    _add(element, "source", {"file": disk_source(fleet, guest, disk)})
-    _add(element, "target", {"dev": disk.target, "bus": "sata" if disk.target.startswith("sd") else "virtio"})
-    if disk.is_cdrom:
-        _add(element, "readonly")
-    else:
-        _add(element, "serial", text=_serial(disk.name))
-    _boot_and_alias(element, order, f"ua-disk-{_alias(disk.name)}")
-    return element
+    yield f'<disk type="file" device="{"cdrom" if disk.is_cdrom else "disk"}">'
+    yield f'  <driver name="qemu" type={DRIVERS[disk.is_cdrom]} />'
+    yield f'  <source file="{_attribute("source file", disk_source(fleet, guest, disk))}" />'
+    yield f'  <target dev="{disk.target}" bus="{"sata" if disk.target.startswith("sd") else "virtio"}" />'
+    yield "  <readonly />" if disk.is_cdrom else f"  <serial>{_content('serial', _serial(disk.name))}</serial>"
+    yield from _boot_and_alias(order, f"ua-disk-{_alias(disk.name)}")
+    yield "</disk>"
 
 
-def _nic(nic: Nic, parent: Element | None = None, order: str | None = None) -> Element:
-    element = _add(parent, "interface", {"type": "network"})
-    _add(element, "mac", {"address": nic.mac})
-    _add(element, "source", {"network": nic.network})
-    _add(element, "model", {"type": "virtio"})
-    _boot_and_alias(element, order, f"ua-nic-{_alias(nic.name)}")
-    return element
+DRIVERS = {True: '"raw"', False: '"qcow2" discard="unmap"'}
 
 
-def _boot_and_alias(device: Element, order: str | None, alias: str) -> None:
+def _nic(nic: Nic, order: int | None = None) -> Iterator[str]:
+    yield '<interface type="network">'
+    yield f'  <mac address="{_attribute("mac address", nic.mac)}" />'
+    yield f'  <source network="{_attribute("source network", nic.network)}" />'
+    yield '  <model type="virtio" />'
+    yield from _boot_and_alias(order, f"ua-nic-{_alias(nic.name)}")
+    yield "</interface>"
+
+
+def _boot_and_alias(order: int | None, alias: str) -> Iterator[str]:
     if order is not None:
-        _add(device, "boot", {"order": order})
-    _add(device, "alias", {"name": alias})
+        yield f'  <boot order="{order}" />'
+    yield f'  <alias name="{_attribute("alias name", alias)}" />'
 
 
-def _screen(devices: Element, guest: Guest) -> None:
-    vnc = guest.display is Display.VNC
-    if vnc:
-        # A tablet has absolute positions, so that the pointer is where the viewer's is.
-        _add(devices, "input", {"type": "tablet", "bus": "usb"})
-        graphics = _add(devices, "graphics", {"type": "vnc", "autoport": "yes", "listen": "127.0.0.1"})
-        _add(graphics, "listen", {"type": "address", "address": "127.0.0.1"})
-    _add(_add(devices, "video"), "model", {"type": "virtio" if vnc else "none"})
-
-
-def _ports(devices: Element, guest: Guest) -> int:
-    """Add the root complex and its ports; return the first bus of the passed-through slots.
+def _port_count(guest: Guest) -> int:
+    """Return the number of ports before those of the passed-through slots.
 
     Their ports come last: libvirt places all else on the lowest free port, network cards first, so a card keeps
     its bus (and the guest its interface's name) when a disk or a GPU comes or goes.
     """
     plugged = FIXED_ON_PORTS + len(guest.nics) + sum(disk.target.startswith("vd") for disk in guest.disks.values())
-    ports = -(-(plugged + SPARE_PORTS) // PORT_STEP) * PORT_STEP
-    _add(devices, "controller", {"type": "pci", "index": "0", "model": "pcie-root"})
-    for index in range(1, ports + len(guest.devices) + 1):
-        _add(devices, "controller", {"type": "pci", "index": str(index), "model": "pcie-root-port"})
-    return ports + 1
+    return -(-(plugged + SPARE_PORTS) // PORT_STEP) * PORT_STEP
 
 
-def _slot(devices: Element, guest: Guest, device: Device, bus: int) -> None:
-    """Add a host's slot as one slot of the guest: function for function, beginning with function 0."""
+@cache
+def _ports(count: int) -> tuple[str, ...]:
+    """Return the root complex and so many ports."""
+    ports = (f'<controller type="pci" index="{n}" model="pcie-root-port" />' for n in range(1, count + 1))
+    return ('<controller type="pci" index="0" model="pcie-root" />', *ports)
+
+
+def _slot(guest: Guest, device: Device, bus: int) -> Iterator[str]:
+    """Yield a host's slot as one slot of the guest: function for function, beginning with function 0."""
     numbers = sorted(device.function_numbers) or list(range(len(device.functions)))
     if not numbers:
         raise _refused(
@@ -222,17 +237,19 @@ def _slot(devices: Element, guest: Guest, device: Device, bus: int) -> None:
             f"The functions of its device {device.name} at {device.pci} are not known.",
             'Write the ids of all functions of the slot, such as functions = ["10de:2206", "10de:1aef"].',
         )
-    domain, host_bus, host_slot = device.pci.split(":")
+    domain, host_bus, host_slot = (_attribute("address", part) for part in device.pci.split(":"))
     for number in numbers:
-        hostdev = _add(devices, "hostdev", {"mode": "subsystem", "type": "pci", "managed": "yes"})
-        place = {"domain": f"0x{domain}", "bus": f"0x{host_bus}", "slot": f"0x{host_slot}", "function": f"0x{number:x}"}
-        _add(_add(hostdev, "source"), "address", place)
-        _add(hostdev, "alias", {"name": f"ua-dev-{_alias(device.name)}-{number}"})
-        seat = {"type": "pci", "domain": "0x0000", "bus": f"0x{bus:02x}", "slot": "0x00"}
-        first = number == numbers[0]
         # A guest looks for the other functions only where there is a function 0 that says so.
-        several = {"multifunction": "on"} if first and len(numbers) > 1 else {}
-        _add(hostdev, "address", {**seat, "function": f"0x{number - numbers[0]:x}", **several})
+        several = ' multifunction="on"' if number == numbers[0] and len(numbers) > 1 else ""
+        place = f'domain="0x{domain}" bus="0x{host_bus}" slot="0x{host_slot}" function="0x{number:x}"'
+        seat = f'domain="0x0000" bus="0x{bus:02x}" slot="0x00" function="0x{number - numbers[0]:x}"'
+        yield '<hostdev mode="subsystem" type="pci" managed="yes">'
+        yield "  <source>"
+        yield f"    <address {place} />"
+        yield "  </source>"
+        yield f'  <alias name="{_attribute("alias name", f"ua-dev-{_alias(device.name)}-{number}")}" />'
+        yield f'  <address type="pci" {seat}{several} />'
+        yield "</hostdev>"
 
 
 def _serial(name: str) -> str:
@@ -247,28 +264,28 @@ def _alias(name: str) -> str:
     return name.replace("_", "__").replace(".", "_-")
 
 
-def _add(parent: Element | None, tag: str, attributes: Mapping[str, str] = NONE, text: str | None = None) -> Element:
-    element = Element(tag) if parent is None else ElementTree.SubElement(parent, tag)
-    for name, value in attributes.items():
-        element.set(name, _carried(f"{tag} {name}", value))
-    if text is not None:
-        element.text = _carried(tag, text)
-    return element
+def _inside(lines: Iterable[str]) -> Iterator[str]:
+    return (f"    {line}" for line in lines)
 
 
-def _carried(key: str, text: str) -> str:
+def _attribute(key: str, text: str) -> str:
+    return text if PLAIN.match(text) else _escaped(key, text, ATTRIBUTE_ESCAPES)
+
+
+def _content(key: str, text: str) -> str:
+    return text if PLAIN.match(text) else _escaped(key, text, ESCAPES)
+
+
+def _escaped(key: str, text: str, escapes: Iterable[tuple[str, str]]) -> str:
     if not CARRIED.match(text):
         raise FleetError(
             "This cannot be written as domain XML.",
-            f"{key.rpartition('}')[2]} has a control character: {text[:60]!r}.",
+            f"{key} has a control character: {text[:60]!r}.",
             "Take the character out.",
         )
+    for character, escape in escapes:
+        text = text.replace(character, escape)
     return text
-
-
-def _text(element: Element) -> str:
-    ElementTree.indent(element)
-    return ElementTree.tostring(element, encoding="unicode") + "\n"
 
 
 def _refused(guest: Guest, detail: str, hint: str = "") -> FleetError:

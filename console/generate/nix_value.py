@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from console.domain.errors import FleetError
@@ -20,6 +21,15 @@ STEP = "  "
 WIDTH = 80
 """The longest list that stands on one line, in characters."""
 
+UNHELD = re.compile("[\0\ud800-\udfff]")
+"""What a Nix string cannot hold: NUL, and half a surrogate pair, which is no character."""
+
+ESCAPED = re.compile(r'["\\$\n\r\t]')
+"""What may need an escape in a string on one line."""
+
+WRITTEN_OUT = re.compile(r"^[^ \n]", re.MULTILINE)
+"""The beginning of a line that is not indented."""
+
 
 def nix_value(value: Value, indent: str = "") -> str:
     """Return a value as Nix; attributes are sorted, so equal data gives equal text.
@@ -27,38 +37,43 @@ def nix_value(value: Value, indent: str = "") -> str:
     indent: what stands before the line that the value begins on. Raises FleetError for what Nix cannot hold: a
     string with NUL or half a surrogate pair, a number that is infinite, no number, too small, or beyond 64 bits.
     """
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return _integer(value)
-        case float():
-            return _float(value)
-        case str():
-            return _lines(value, indent) if _reads_well(value) else quoted(value)
-        case Mapping():
-            return _attributes(value, indent)
-        case _:
-            return _list(value, indent)
+    if isinstance(value, str):  # most values are: asked first
+        return _lines(value, indent) if "\n" in value and _reads_well(value) else quoted(value)
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float):
+        return _float(value)
+    return _attributes(value, indent) if isinstance(value, Mapping) else _list(value, indent)
 
 
 def quoted(text: str) -> str:
     """Return text as a Nix string on one line."""
     _check(text)
-    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("${", "\\${"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
-        text = text.replace(plain, escaped)
+    if ESCAPED.search(text):
+        for plain, escaped in (
+            ("\\", "\\\\"),
+            ('"', '\\"'),
+            ("${", "\\${"),
+            ("\n", "\\n"),
+            ("\r", "\\r"),
+            ("\t", "\\t"),
+        ):
+            text = text.replace(plain, escaped)
     return f'"{text}"'
 
 
+@lru_cache(maxsize=4096)
 def attribute_name(name: str) -> str:
     """Return a name as it stands before the equals sign, in quotes where Nix needs them."""
     return name if IDENTIFIER.match(name) and name not in KEYWORDS else quoted(name)
 
 
 def _check(text: str) -> None:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if UNHELD.search(text):
         raise FleetError(
             "This cannot be written as Nix.",
             f"{text[:60]!r} has a character that a Nix string cannot hold.",
@@ -71,21 +86,21 @@ def _reads_well(text: str) -> bool:
 
     A quote before ${ is left to the other form: three quotes in a row are an escape of their own.
     """
-    lines = text.split("\n")
     return (
-        len(lines) > 2
-        and not lines[-1]
-        and any(line and line[0] != " " for line in lines)
+        text.endswith("\n")
+        and text.count("\n") > 1
+        and WRITTEN_OUT.search(text) is not None
         and "'${" not in text
-        and all(line.isprintable() for line in lines)
+        and text.replace("\n", "").isprintable()
     )
 
 
 def _lines(text: str, indent: str) -> str:
     _check(text)
     escaped = text.replace("''", "'''").replace("${", "''${")
-    body = "".join(f"{indent}{STEP}{line}\n" if line else "\n" for line in escaped[:-1].split("\n"))
-    return f"''\n{body}{indent}''"
+    # Lines that are empty stay so.
+    body = re.sub(r"\n(?=[^\n])", f"\n{indent}{STEP}", f"\n{escaped}")
+    return f"''{body}{indent}''"
 
 
 def _integer(number: int) -> str:
