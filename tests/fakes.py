@@ -313,7 +313,7 @@ class FakeRepository:
         self.refusal: FleetError | None = None
         self.state = RepositoryState()
 
-    async def commit(self, folder: Path, files: Sequence[str], message: str) -> str | None:
+    async def commit(self, folder: Path, files: Sequence[str], message: str, *, by_hand: bool = False) -> str | None:
         if self.refusal is not None:
             raise self.refusal
         self.commits.append((message, tuple(files)))

@@ -30,8 +30,10 @@ class HostTarget:
 class Repository(Protocol):
     """The version control of an inventory."""
 
-    async def commit(self, folder: Path, files: Sequence[str], message: str) -> str | None:
+    async def commit(self, folder: Path, files: Sequence[str], message: str, *, by_hand: bool = False) -> str | None:
         """Commit exactly these files (new, changed or deleted); return the commit's short id.
+
+        by_hand: they hold what people wrote, and the commit is not marked as a change by Quarterdeck.
 
         Returns None when the folder is in no repository or nothing changed. Raises FleetError when git refuses;
         the files then stay as they are, uncommitted.

@@ -41,7 +41,7 @@ class Git:
         if (own and not (folder / ".git").exists()) or not await self._is_repository(folder):
             await self._run(folder, "init", "--quiet", "--initial-branch=main")
 
-    async def commit(self, folder: Path, files: Sequence[str], message: str) -> str | None:
+    async def commit(self, folder: Path, files: Sequence[str], message: str, *, by_hand: bool = False) -> str | None:
         """Commit exactly these files; see console.drivers.base.Repository."""
         if not await self._is_repository(folder):
             return None
@@ -56,7 +56,7 @@ class Git:
         if not changed.strip():
             return None
         identity = await self._identity(folder)
-        await self._run(folder, *identity, "commit", "--quiet", *_said(message), "--", *files)
+        await self._run(folder, *identity, "commit", "--quiet", *_said(message, by_hand=by_hand), "--", *files)
         return (await self._run(folder, "rev-parse", "--short", "HEAD")).strip()
 
     async def standing(self, folder: Path) -> RepositoryState:
@@ -211,5 +211,5 @@ class Git:
         return output
 
 
-def _said(message: str) -> list[str]:
-    return [f"--message={message}", f"--message={MADE_BY}: Quarterdeck"]
+def _said(message: str, *, by_hand: bool) -> list[str]:
+    return [f"--message={message}", *([] if by_hand else [f"--message={MADE_BY}: Quarterdeck"])]

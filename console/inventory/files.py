@@ -1,4 +1,4 @@
-"""The inventory's files: read whole with every fault named, written atomically and never over a change.
+"""The inventory's files: read whole with every fault named, edited with comments and order kept.
 
 fleet.toml, hosts/<host>.toml   what is wanted
 generated/                      what was generated from it
@@ -6,12 +6,8 @@ generated/                      what was generated from it
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +23,7 @@ from console.inventory.edit import edited_text, new_text
 from console.inventory.lines import line_of
 from console.inventory.schema import FleetTable, HostTable, fleet_of, host_of
 from console.inventory.tables import fleet_table, host_table
+from console.inventory.writing import write_files as write_files
 
 FLEET_FILE = "fleet.toml"
 HOSTS_DIR = "hosts"
@@ -61,7 +58,7 @@ class Inventory:
 def read_inventory(folder: Path) -> Inventory:
     """Read and check the whole inventory. Raises FleetError when there is none or fleet.toml cannot be used."""
     if not (folder / FLEET_FILE).is_file():
-        raise _absent(folder)
+        raise no_inventory(folder)
     names = [FLEET_FILE]
     hosts = folder / HOSTS_DIR
     if hosts.is_dir():
@@ -139,81 +136,13 @@ def changed_texts(inventory: Inventory, after: model.Fleet) -> dict[str, str | N
     return changes
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the inventory's lock: one writer at a time, over all processes and operators of this machine."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise _absent(folder) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _absent(folder: Path) -> FleetError:
+def no_inventory(folder: Path) -> FleetError:
+    """Return the error for a folder without an inventory."""
     return FleetError(
         f"There is no inventory in {folder}.",
         f"{folder / FLEET_FILE} does not exist.",
         f"Make one with: qd init {folder}   or look at the demo fleet with: qd demo",
     )
-
-
-def write_files(folder: Path, changes: Mapping[str, str | None]) -> None:
-    """Write or delete files below the folder, each atomically and durably; existing modes and groups stay.
-
-    Raises FleetError naming the file; files written before the failure stay written.
-    """
-    for name, text in changes.items():
-        path = folder / name
-        try:
-            if text is None:
-                path.unlink(missing_ok=True)
-            else:
-                _replace(path, text)
-        except OSError as error:
-            raise FleetError(
-                f"{name} was not written.",
-                f"{error.strerror} ({path}).",
-                "The file is as it was. Mend the cause, then try again.",
-            ) from None
-
-
-def _replace(path: Path, text: str) -> None:
-    path = path.resolve()  # a link to the file stays one
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            _take_over(descriptor, path)
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _take_over(descriptor: int, path: Path) -> None:
-    """Give the new file the mode and group of the one it replaces; a new one gets what the umask says."""
-    try:
-        old = path.stat()
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(descriptor, 0o666 & ~umask)
-        return
-    os.fchmod(descriptor, old.st_mode & 0o7777)
-    if old.st_gid != os.fstat(descriptor).st_gid:
-        os.fchown(descriptor, -1, old.st_gid)
 
 
 def _is_host_file(name: str) -> bool:

@@ -5,24 +5,35 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from console.domain.errors import FleetError, InventoryError
 from console.domain.model import Fleet
 from console.domain.move import moved, without_notes
 from console.domain.plan import FileDiff, InventoryChange
-from console.domain.record import obstacle, way_out
+from console.domain.record import RepositoryState, obstacle, way_out
 from console.drivers.base import Repository
 from console.generate.nix import FOLDER as GENERATED
 from console.generate.nix import generated_files, machine_files
-from console.inventory.files import Inventory, changed_texts, locked, parse_inventory, read_inventory, write_files
+from console.inventory.files import Inventory, changed_texts, parse_inventory, read_inventory
+from console.inventory.lock import locked
+from console.inventory.writing import EditedMeanwhile, text_of, write_files
 
 log = logging.getLogger(__name__)
 
 Written = Mapping[str, tuple[str | None, str | None]]
 """File -> (text before, text after), None where there is no file."""
+
+Edit = Callable[[], Written]
+"""Reads the files as they are now and says what is to be written."""
+
+ATTEMPTS = 5
+"""A file that somebody edits at the same moment is read again this often."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +61,9 @@ async def commit_change(folder: Path, change: InventoryChange, repository: Repos
     Raises FleetError with nothing written when the inventory has faults, the edit is refused there, or the
     repository is in the middle of something or behind what others share.
     """
-    await _require_clear(folder, change.summary, repository)
-    inventory, written = await asyncio.to_thread(_write, folder, change)
-    return await _commit(folder, inventory, written, change.summary, repository)
+    return await _to_the_end(
+        _make(folder, change.summary, lambda: _planned(folder, change), repository, refused=change.summary)
+    )
 
 
 async def take_back(folder: Path, change: InventoryChange, done: Committed, repository: Repository) -> Committed:
@@ -60,31 +71,70 @@ async def take_back(folder: Path, change: InventoryChange, done: Committed, repo
 
     Raises FleetError with nothing written when somebody has built on the change since.
     """
-    inventory, written = await asyncio.to_thread(_restore, folder, change, done)
-    return await _commit(folder, inventory, written, f"Take back: {change.summary}", repository)
+    summary = f"Take back: {change.summary}"
+    return await _to_the_end(_make(folder, summary, lambda: _restored(folder, change, done), repository))
 
 
-async def _require_clear(folder: Path, what: str, repository: Repository) -> None:
+async def _make(folder: Path, message: str, edit: Edit, repository: Repository, *, refused: str = "") -> Committed:
+    """Write and commit, as the only one who does so. refused: what a repository that is not clear stops, if anything.
+
+    What others wrote and did not commit in the same files gets a commit of its own, so that this one holds, and an
+    undo takes back, the change alone.
+    """
+    async with locked(folder):
+        state = await _standing(folder, repository)
+        if refused and (why := obstacle(state)):
+            raise FleetError(f"{refused}: refused.", why, f"{way_out(state, str(folder))} Nothing was changed.")
+        for attempt in range(ATTEMPTS):
+            changes = await asyncio.to_thread(edit)
+            await _keep(folder, [name for name in changes if name in state.uncommitted], repository)
+            try:
+                inventory = await asyncio.to_thread(_write, folder, changes)
+            except EditedMeanwhile:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                state = await _standing(folder, repository)
+            else:
+                return await _commit(folder, inventory, changes, message, repository)
+        raise AssertionError
+
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await it; who cancels waits until it has ended: files that are written are committed, and under the lock."""
+    task = asyncio.ensure_future(work)
     try:
-        state = await repository.standing(folder)
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+async def _standing(folder: Path, repository: Repository) -> RepositoryState:
+    try:
+        return await repository.standing(folder)
     except FleetError as error:
         # A history that cannot be read must not stop the work: the commit fails next, and that is told.
         log.warning("The repository of %s was not looked at: %s", folder, error)
+        return RepositoryState()
+
+
+async def _keep(folder: Path, files: Sequence[str], repository: Repository) -> None:
+    if not files:
         return
-    if why := obstacle(state):
-        raise FleetError(f"{what}: refused.", why, f"{way_out(state, str(folder))} Nothing was changed.")
+    try:
+        await repository.commit(folder, files, f"Keep what was not committed: {', '.join(files)}", by_hand=True)
+    except FleetError as error:
+        log.warning("What was not committed before in %s was not committed: %s", folder, error)
 
 
-def _restore(folder: Path, change: InventoryChange, done: Committed) -> tuple[Inventory, Written]:
-    with locked(folder):
-        if all(_text(folder / name) == now for name, (_, now) in done.written.items()):
-            texts: dict[str, str | None] = dict(read_inventory(folder).texts)
-            texts |= {name: old for name, (old, _) in done.written.items() if not name.startswith(f"{GENERATED}/")}
-            if not parse_inventory(folder, {name: text for name, text in texts.items() if text is not None}).faults:
-                write_files(folder, {name: old for name, (old, _) in done.written.items()})
-                return read_inventory(folder), {name: (now, old) for name, (old, now) in done.written.items()}
+def _restored(folder: Path, change: InventoryChange, done: Committed) -> Written:
+    if all(text_of(folder / name) == now for name, (_, now) in done.written.items()):
+        texts: dict[str, str | None] = dict(read_inventory(folder).texts)
+        texts |= {name: old for name, (old, _) in done.written.items() if not name.startswith(f"{GENERATED}/")}
+        if not parse_inventory(folder, {name: text for name, text in texts.items() if text is not None}).faults:
+            return {name: (now, old) for name, (old, now) in done.written.items()}
     before, after = without_notes(change.before, change.after), change.after
-    return _write(folder, InventoryChange(summary=f"Take back: {change.summary}", before=after, after=before))
+    return _planned(folder, InventoryChange(summary=f"Take back: {change.summary}", before=after, after=before))
 
 
 async def _commit(
@@ -95,7 +145,7 @@ async def _commit(
     try:
         commit = await repository.commit(folder, tuple(written), message)
     except FleetError as error:
-        why = f"Written, but not committed: {error.title} {error.detail}".strip()
+        why = " ".join(f"Written, but not committed: {error.title} {error.detail} {error.hint}".split())
         return Committed(inventory, written, None, why)
     return Committed(inventory, written, commit)
 
@@ -109,15 +159,18 @@ def preview_change(folder: Path, change: InventoryChange) -> tuple[FileDiff, ...
     )
 
 
-def _write(folder: Path, change: InventoryChange) -> tuple[Inventory, Written]:
-    with locked(folder):
-        inventory = read_inventory(folder)
-        changes = _changes(inventory, change, folder)
-        # Generated files first: should the writing stop halfway, the inventory still says what is wanted
-        # and `qd generate --check` shows what is left.
-        ordered = sorted(changes, key=lambda name: not name.startswith(f"{GENERATED}/"))
-        write_files(folder, {name: changes[name][1] for name in ordered})
-        return read_inventory(folder), {name: changes[name] for name in ordered}
+def _planned(folder: Path, change: InventoryChange) -> Written:
+    changes = _changes(read_inventory(folder), change, folder)
+    # Generated files first: should this process be killed halfway, the inventory still says what is wanted
+    # and `qd generate --check` shows what is left.
+    return {name: changes[name] for name in sorted(changes, key=lambda name: not name.startswith(f"{GENERATED}/"))}
+
+
+def _write(folder: Path, changes: Written) -> Inventory:
+    write_files(
+        folder, {name: new for name, (_, new) in changes.items()}, {name: old for name, (old, _) in changes.items()}
+    )
+    return read_inventory(folder)
 
 
 def _sound(inventory: Inventory) -> Fleet:
@@ -145,20 +198,10 @@ def _changes(inventory: Inventory, change: InventoryChange, folder: Path) -> dic
         wanted = machine_files(after, name) if name in after.hosts else {}
         known = machine_files(before, name) if name in before.hosts else {}
         for file in sorted(wanted.keys() | known.keys()):
-            old = _text(folder / file)
+            old = text_of(folder / file)
             if wanted.get(file) != known.get(file) and old != wanted.get(file):
                 changes[file] = (old, wanted.get(file))
     return changes
-
-
-def _text(path: Path) -> str | None:
-    """Return a file's text, None where there is none; what is not text has its bytes escaped."""
-    try:
-        return path.read_bytes().decode("utf-8", "backslashreplace")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise FleetError(f"{path.name} cannot be read.", f"{error.strerror} ({path}).") from None
 
 
 def _diff(name: str, old: str | None, new: str | None) -> str:
@@ -190,18 +233,16 @@ def stale(folder: Path) -> tuple[FileDiff, ...]:
 
 async def regenerate(folder: Path, repository: Repository) -> Committed:
     """Write every generated file that is stale, delete what belongs to no machine, commit."""
-    await _require_clear(folder, "Generate", repository)
-    inventory, written = await asyncio.to_thread(write_generated, folder)
-    return await _commit(folder, inventory, written, "Generate", repository)
+    return await _to_the_end(
+        _make(
+            folder, "Generate", lambda: _stale(_sound(read_inventory(folder)), folder), repository, refused="Generate"
+        )
+    )
 
 
-def write_generated(folder: Path) -> tuple[Inventory, Written]:
-    """Do the same without the commit. Raises FleetError for faults of the inventory."""
-    with locked(folder):
-        inventory = read_inventory(folder)
-        changes = _stale(_sound(inventory), folder)
-        write_files(folder, {name: new for name, (_, new) in changes.items()})
-        return inventory, changes
+def write_generated(folder: Path) -> None:
+    """Do the same for a new inventory, which nobody else knows yet. Raises FleetError for its faults."""
+    _write(folder, _stale(_sound(read_inventory(folder)), folder))
 
 
 def _stale(fleet: Fleet, folder: Path) -> dict[str, tuple[str | None, str | None]]:
@@ -209,7 +250,7 @@ def _stale(fleet: Fleet, folder: Path) -> dict[str, tuple[str | None, str | None
     present = {f"{GENERATED}/{path.name}" for path in (folder / GENERATED).glob("*.nix")}
     changes: dict[str, tuple[str | None, str | None]] = {}
     for name in sorted(wanted.keys() | present):
-        old = _text(folder / name)
+        old = text_of(folder / name)
         if old != wanted.get(name):
             changes[name] = (old, wanted.get(name))
     return changes
