@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from console.domain.hardware import Hardware
+from console.domain.hardware import HostHardware
 from console.drivers.sysfs.parse import parse_hardware
 
 SCRIPT = Path(__file__).parent.parent / "console/drivers/sysfs/read.sh"
@@ -102,7 +102,7 @@ class Tree:
         self.environment |= {"SSH_CONNECTION": "192.0.2.9 40000 192.0.2.1 22"}
         self.environment["PATH"] = f"{tool.parent}:{self.environment['PATH']}"
 
-    def read(self) -> Hardware:
+    def read(self) -> HostHardware:
         """Return what the script and the parser make of the tree."""
         said = subprocess.run(["sh", SCRIPT], env=self.environment, capture_output=True, text=True, check=True)
         assert said.stderr == ""

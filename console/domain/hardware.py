@@ -156,7 +156,7 @@ class NumaNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
+class HostHardware:
     """What one host's kernel reported at one time.
 
     iommu: whether it has IOMMU groups. interrupt_remapping: None where the kernel does not tell (AMD). cpu_vendor:

@@ -101,10 +101,13 @@ class Nic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One passed-through PCI slot, all functions together.
+    """One passed-through PCI slot, all functions together; or one part of a card (a virtual function, a vGPU).
 
     pci: "0000:65:00". functions: (vendor:device, ...) by function, frozen at create, so that a card that was
-    swapped is noticed. function_numbers: the same functions' numbers (usually 0, 1, ...).
+    swapped is noticed. function_numbers: the same functions' numbers (usually 0, 1, ...). resource: the name of
+    fleet.toml that it was picked for, "" when an address was asked for. mdev: the type of a mediated device
+    ("nvidia-63"), whose uuid mdev_uuid is; vgpu: NVIDIA's type on a virtual function. rom: "" for the card's own,
+    "off", or an absolute path on the host. accepted: the ids of the preflight's warnings that may stay.
     """
 
     name: str
@@ -112,6 +115,12 @@ class Device:
     functions: tuple[str, ...] = ()
     function_numbers: tuple[int, ...] = ()
     gpu: bool = False
+    resource: str = ""
+    mdev: str = ""
+    mdev_uuid: str = ""
+    vgpu: int | None = None
+    rom: str = ""
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +134,11 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One guest as it should be. `boot` holds "disk:NAME" and "nic:NAME" in the order to try."""
+    """One guest as it should be. `boot` holds "disk:NAME" and "nic:NAME" in the order to try.
+
+    hugepages_kib: the size of the pages that back its memory, 0 for ordinary ones. cpus: the host's CPUs that its
+    vCPUs are pinned to, one each ("16-23"), "" for none. hide_kvm: the guest is not told that it is one.
+    """
 
     name: str
     uuid: str
@@ -143,6 +156,9 @@ class Guest:
     disks: Mapping[str, Disk] = field(default_factory=dict)
     nics: Mapping[str, Nic] = field(default_factory=dict)
     devices: Mapping[str, Device] = field(default_factory=dict)
+    hugepages_kib: int = 0
+    cpus: str = ""
+    hide_kvm: bool = False
     state_version: str | None = None
 
 

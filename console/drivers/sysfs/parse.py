@@ -1,4 +1,4 @@
-"""The text that read.sh prints -> Hardware. A host may say anything: what makes no sense is left out."""
+"""The text that read.sh prints -> HostHardware. A host may say anything: what makes no sense is left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from console.domain.errors import FleetError
 from console.domain.hardware import (
     Bar,
     DeviceUser,
-    Hardware,
+    HostHardware,
     HugePages,
     MdevType,
     NumaNode,
@@ -69,7 +69,7 @@ def _file(line: str) -> tuple[str, str]:
     return (line, "") if colon < 0 else (line[:colon], line[colon + 1 :])
 
 
-def parse_hardware(text: str, at: datetime) -> Hardware:
+def parse_hardware(text: str, at: datetime) -> HostHardware:
     """Return what the text says. Raises FleetError when it is not the whole of what read.sh prints."""
     said = _Text(text)
     if "end" not in said.sections or "values" not in said.sections:
@@ -87,7 +87,7 @@ def parse_hardware(text: str, at: datetime) -> Hardware:
     widths = re.search(r"(\d+) bits physical", _line_with(host, "cpuinfo", "address sizes"))
     available = re.search(r"(\d+) kB", _line_with(host, "meminfo", "MemAvailable"))
     interrupts = [line for path, lines in host.items() if path.endswith("/interrupts") for line in lines]
-    return Hardware(
+    return HostHardware(
         at=at,
         functions=found.all(),
         root_known=found.root_known,
