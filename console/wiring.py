@@ -103,6 +103,11 @@ def keys_path() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "keys.toml"
 
 
+def settings_path() -> Path:
+    """Return the file with the operator's own settings, whether it is there or not."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "settings.toml"
+
+
 def log_path(folder: Path) -> Path:
     """Return the log of an inventory."""
     return state_folder(folder) / "qd.log"

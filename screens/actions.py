@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from console.domain.plan import Danger
 from console.services.wishes import PowerAction
-from screens.situation import Available, can, managed, one
+from screens.situation import Available, can, can_cancel, has_rest, managed, one
 
 
 class Context(StrEnum):
@@ -20,6 +20,7 @@ class Context(StrEnum):
     FLEET = "fleet"
     GUEST = "guest"
     HOST = "host"
+    JOBS = "jobs"
 
 
 class Group(StrEnum):
@@ -28,6 +29,7 @@ class Group(StrEnum):
     MOVE = "Move"
     FLEET = "Fleet"
     GUEST = "Guest"
+    JOB = "Job"
     CONSOLE = "Console"
 
 
@@ -66,7 +68,8 @@ class Action:
 
 EVERYWHERE = frozenset(Context)
 FLEET = frozenset({Context.FLEET})
-OPENED = frozenset({Context.GUEST, Context.HOST})
+OPENED = frozenset({Context.GUEST, Context.HOST, Context.JOBS})
+JOBS = frozenset({Context.JOBS})
 ON_GUESTS = frozenset({Context.FLEET, Context.GUEST})
 ON_HOSTS = frozenset({Context.FLEET, Context.HOST})
 
@@ -278,6 +281,54 @@ ACTIONS: tuple[Action, ...] = (
         available=lambda now: one(now) and not can(PowerAction.FORCE_OFF)(now),
     ),
     Action(
+        id="open-job",
+        keys="enter",
+        shown="enter",
+        label="open",
+        help="Show the job alone, with all its steps and the last lines of its journal.",
+        group=Group.JOB,
+        where=JOBS,
+        available=lambda now: now.job is not None,
+        footer=10,
+        command=False,
+    ),
+    Action(
+        id="job-rest",
+        keys="r",
+        shown="r",
+        label="do the rest",
+        help="Plan what the job left: what failed or was not begun, less what is so already. Shown before it runs.",
+        group=Group.JOB,
+        where=JOBS,
+        writes=True,
+        available=has_rest,
+        footer=12,
+    ),
+    Action(
+        id="job-cancel",
+        keys="x",
+        shown="x",
+        label="cancel",
+        help="Ask the job to end: the step that runs is finished first, the others are not begun.",
+        group=Group.JOB,
+        where=JOBS,
+        danger=Danger.CONFIRM,
+        writes=True,
+        available=can_cancel,
+        footer=14,
+    ),
+    Action(
+        id="follow",
+        keys="f",
+        shown="f",
+        label="newest",
+        help="Follow the newest job: whenever one begins, it is the one shown.",
+        group=Group.JOB,
+        where=JOBS,
+        available=lambda now: now.job is not None and not now.following,
+        footer=16,
+    ),
+    Action(
         id="filter",
         keys="slash",
         shown="/",
@@ -334,6 +385,16 @@ ACTIONS: tuple[Action, ...] = (
         footer=90,
     ),
     Action(
+        id="jobs",
+        keys="J",
+        shown="J",
+        label="jobs",
+        help="What is and was carried out, by whoever: each step live, cancel, do the rest.",
+        group=Group.CONSOLE,
+        where=EVERYWHERE - JOBS,
+        footer=28,
+    ),
+    Action(
         id="history",
         keys="H",
         shown="H",
@@ -342,6 +403,15 @@ ACTIONS: tuple[Action, ...] = (
         group=Group.CONSOLE,
         where=EVERYWHERE,
         writes=True,
+    ),
+    Action(
+        id="theme",
+        keys="T",
+        shown="T",
+        label="theme",
+        help="The next theme: dark, light, contrast, terminal (its 16 colours); it is kept as yours.",
+        group=Group.CONSOLE,
+        where=EVERYWHERE,
     ),
     Action(
         id="picture",

@@ -19,6 +19,7 @@ from console.services.pictures import write_picture
 from screens.actions import BY_ID, Action, Context, actions_in
 from screens.offers import footer_keys, is_bound
 from screens.situation import Situation
+from screens.terminal import TerminalApp
 from screens.widgets import Header, KeysFooter, Notice, Sheet, StatusLine
 from screens.work import Work
 
@@ -211,11 +212,22 @@ class ConsoleScreen(Screen[None]):
         """Go where a command says and do what it says."""
         raise NotImplementedError
 
+    def act_jobs(self) -> None:
+        """Show what is and was carried out."""
+        from screens.jobs import JobsScreen
+
+        self.app.push_screen(JobsScreen(self.session, self.work))
+
     def act_history(self) -> None:
         """Show who changed what, and when."""
         from screens.changes import ChangesScreen
 
         self.app.push_screen(ChangesScreen(self.session))
+
+    async def act_theme(self) -> None:
+        """Put on the next theme, and keep it."""
+        assert isinstance(self.app, TerminalApp)
+        self.tell(await self.app.next_theme())
 
     async def act_picture(self) -> None:
         """Save a picture of the screen; say its name."""

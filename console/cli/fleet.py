@@ -33,16 +33,19 @@ from console.wiring import (
 
 def open_console(options: Namespace) -> int:
     """qd: the console on the chosen inventory."""
-    return _screens(inventory_folder(options.inventory), read_only=options.read_only)
+    return _screens(inventory_folder(options.inventory), options, read_only=options.read_only)
 
 
 def dashboard(options: Namespace) -> int:
     """qd dashboard: the chosen inventory on a spare screen."""
     _need_terminal()
     view = open_view(inventory_folder(options.inventory))
+    from console.cli.own import own_theme
     from screens.dashboard import DashboardApp
 
-    return DashboardApp(view).show()
+    app = DashboardApp(view)
+    own_theme(app, options)
+    return app.show()
 
 
 def demo(options: Namespace) -> int:
@@ -56,7 +59,7 @@ def demo(options: Namespace) -> int:
     if options.path:
         print(folder)
         return 0
-    return _screens(folder, read_only=False)
+    return _screens(folder, options, read_only=False)
 
 
 def init(options: Namespace) -> int:
@@ -203,16 +206,17 @@ def generate(options: Namespace) -> int:
     return 0
 
 
-def _screens(folder: Path, *, read_only: bool) -> int:
+def _screens(folder: Path, options: Namespace, *, read_only: bool) -> int:
     _need_terminal()
     # The demo's folder is another than the one that was chosen.
     open_log(folder)
     session = open_view(folder) if read_only else open_session(folder)
-    from console.cli.own_keys import own_keys
+    from console.cli.own import own_keys, own_theme
     from screens.app import QuarterdeckApp
 
     app = QuarterdeckApp(session)
     own_keys(app)
+    own_theme(app, options)
     return app.show()
 
 

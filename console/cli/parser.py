@@ -44,6 +44,7 @@ def build() -> argparse.ArgumentParser:
     common.add_argument(
         "--read-only", action="store_true", default=argparse.SUPPRESS, help="only look: whatever changes is refused"
     )
+    common.add_argument("--theme", metavar="NAME", default=argparse.SUPPRESS, help="the colours of the screens")
     parser = argparse.ArgumentParser(
         prog="qd",
         description="A console for a fleet of NixOS hypervisors.",

@@ -287,7 +287,7 @@ def app_on(world: World) -> DashboardApp:
     view = View(session.folder, session.folder / "none", world.hypervisors, FakeWatch(), lambda fleet: ())
     view.store.clock = lambda: world.now
     app = DashboardApp(view)
-    app.theme = "quarterdeck"
+    app.theme = "dark"
     return app
 
 

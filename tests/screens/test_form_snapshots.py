@@ -38,7 +38,7 @@ def world(tmp_path: Path) -> World:
 
 def app_on(world: World) -> QuarterdeckApp:
     app = QuarterdeckApp(world.session)
-    app.theme = "quarterdeck"
+    app.theme = "dark"
     return app
 
 

@@ -36,5 +36,5 @@ def test_it_looks_as_it_did(
     snap_compare: Callable[..., bool], tmp_path: Path, size: tuple[int, int], pressed: list[str]
 ) -> None:
     app = QuarterdeckApp(make_world(tmp_path).session)
-    app.theme = "quarterdeck"
+    app.theme = "dark"
     assert snap_compare(app, terminal_size=size, run_before=keys(*pressed))

@@ -246,7 +246,7 @@ def _live(fleet: Fleet, name: str) -> LiveHost:
 async def console(world: World, width: int = 80, height: int = 24) -> AsyncIterator[Pilot[None]]:
     """Run the console on the world; inside, every host has been heard of and shown."""
     app = QuarterdeckApp(world.session)
-    app.theme = "quarterdeck"
+    app.theme = "dark"
     async with app.run_test(size=(width, height)) as pilot:
         await settled(pilot)
         yield pilot
