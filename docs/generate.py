@@ -62,8 +62,8 @@ def keys() -> str:
         "## Your own theme\n",
         "`T` puts on the next theme: `dark`, `light`, `contrast`, `terminal`. It is kept as `theme` in",
         "`$XDG_CONFIG_HOME/quarterdeck/settings.toml`; `QUARTERDECK_THEME` and `--theme` go before it. A terminal of",
-        "16 colours (`TERM=screen`, `TERM=linux`) has `terminal`, which keeps to its palette; with `NO_COLOR` set there",
-        "is no colour at all. What is said by colour is always said by a sign and a word as well.",
+        "16 colours (`TERM=screen`, `TERM=linux`) has `terminal`, which keeps to its palette; with `NO_COLOR` set",
+        "there is no colour at all. What is said by colour is always said by a sign and a word as well.",
     ]
     return NOTE + "\n".join(lines)
 
