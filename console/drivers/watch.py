@@ -16,8 +16,9 @@ class FileWatch:
 
     async def changes(self, folder: Path) -> AsyncIterator[None]:
         """Yield after fleet.toml or a host's file changed, however it was written; ends when cancelled."""
-        # 0.1 s of import that the event loop need not wait for.
+        # 0.1 s of imports that the event loop need not wait for; it would load the second one when it is first used.
         awatch = (await asyncio.to_thread(importlib.import_module, "watchfiles")).awatch
+        await asyncio.to_thread(importlib.import_module, "anyio._backends._asyncio")
         hosts = folder / "hosts"
         stop = asyncio.Event()
         try:

@@ -120,7 +120,12 @@ class View:
 
     async def _feed(self) -> None:
         async for changes in self.hypervisors.updates():
-            self.store.set_observed(changes)
+            # A fleet may answer all at once: one host a turn, and its view made here, so that keys and frames get theirs.
+            for name, seen in changes.items():
+                self.store.set_observed({name: seen})
+                if name in self.store.fleet.hosts:
+                    self.store.host(name)
+                await asyncio.sleep(0)
 
     async def _follow(self) -> None:
         try:

@@ -22,7 +22,7 @@ from console.drivers.base import HostTarget
 from console.drivers.libvirt import wire
 from console.drivers.libvirt.client import LibvirtClient
 from console.drivers.libvirt.place import Place
-from tests.drivers.world import DB, WEB, World, ended, guest, until
+from tests.drivers.world import DB, WEB, World, domain_xml, ended, guest, until
 
 
 def test_the_client_loads_neither_libvirt_nor_screens() -> None:
@@ -52,6 +52,27 @@ async def test_another_client_is_told_of_a_change(world: World) -> None:
     )
     await one.call("a", Start(uuid=DB), timeout_s=10)
     await watching
+
+
+async def test_many_guests_are_told_of_in_messages_that_are_soon_read(world: World) -> None:
+    """No message makes its reader work for long, however many guests answer at once."""
+    client = world.client()
+    many = "".join(domain_xml(f"g{number}", f"03dd873c-3bb7-4a79-b514-{number:012d}") for number in range(150))
+    targets = [world.host(name, f"<node>{many}</node>") for name in ("a", "b", "c")]
+    await client.set_targets(tuple(targets))
+    for target in targets:
+        await client.observe(target.name, timeout_s=20)
+    reader, writer = await raw_connection(world, client)
+    writer.write(HELLO + wire.frame(wire.Watch(1)))
+    told: dict[str, int] = {}
+    async with asyncio.timeout(20):
+        while sum(told.values()) < 450:
+            message = wire.REPLY.decode(await wire.read_frame(reader))
+            if isinstance(message, wire.Updates):
+                assert sum(len(delta.host.guests) for delta in message.hosts) <= 300
+                told |= {delta.host.name: len(delta.host.guests) for delta in message.hosts}
+    writer.close()
+    assert told == {"a": 150, "b": 150, "c": 150}
 
 
 async def test_inventories_have_processes_of_their_own(world: World) -> None:

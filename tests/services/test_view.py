@@ -129,3 +129,26 @@ async def test_a_folder_that_goes_and_comes_back_is_said_and_taken_over(folder: 
         assert "vhost-a" in view.store.fleet.hosts
         await asyncio.to_thread(away.rename, folder)
         assert await view.store.wait_until(lambda store: not store.faults, DEADLINE_S)
+
+
+async def test_a_fleet_that_answers_at_once_holds_nobody_up(folder: Path) -> None:
+    """What 200 hosts report is taken over in turns: others of the event loop come in between, again and again."""
+    for number in range(200):
+        text = HOST.replace("52:54:00:10:00:0a", f"52:54:00:10:01:{number:02x}").partition("[guests")[0]
+        (folder / f"hosts/many-{number}.toml").write_text(text.replace("10.0.0.11", f"10.1.0.{number + 1}"))
+    fakes = [FakeHost(f"many-{number}") for number in range(200)]
+    view = View(folder, folder.parent / "no-state", FakeHypervisors(*fakes), FakeWatch(), Targets())
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(sum(host.seen.state is HostState.UP for host in view.store.hosts()))
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(DEADLINE_S):
+        await view.start(follow=False)
+        busy = asyncio.create_task(others())
+        assert await view.store.wait_until(lambda store: store.observed("many-199").state is HostState.UP, DEADLINE_S)
+        busy.cancel()
+    await view.close()
+    assert any(0 < heard < 200 for heard in turns), "the loop was held until all of them were taken over"

@@ -270,6 +270,8 @@ class LibvirtClient:
                 message = wire.REPLY.decode(await wire.read_frame(reader))
                 if isinstance(message, wire.Updates):
                     self._updated(message)
+                    # What has arrived already is read without a pause: others have their turn in between.
+                    await asyncio.sleep(0)
                 elif isinstance(message, wire.Refused):
                     log.warning("the libvirt process refused a message: %s", message.reason)
                 elif not isinstance(message, wire.Welcome):
