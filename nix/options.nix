@@ -8,7 +8,7 @@
 #   fleet.guests.<name>.*            on a host: the guests whose home it is, with the XML of their domains
 #   fleet.guest.*                    on a NixOS guest: itself, the same type as above; null elsewhere
 #   fleet.vfio.*                     on a host: what is kept for guests, worked out from the guests' devices
-#   fleet.netboot.*, installer.*     roles that a machine can have besides
+#   fleet.netboot.*, installer.*     roles that a machine can have besides: modules/{netboot,installer}.nix
 #
 # generated/<machine>.nix sets the data: exactly what `machine_data` and `guest_data` of console/generate/nix.py
 # return. A key is added in both places. What has a default here need not be in the data. Every definition of the
@@ -270,39 +270,6 @@ in
         "vfio_pci"
         "vfio_iommu_type1"
       ] (types.listOf types.str) "Modules that the initrd loads before any other.";
-    };
-
-    netboot = {
-      enable = withDefault false types.bool "This machine answers DHCP, TFTP and iPXE for the machines listed here.";
-      network = mkOption {
-        type = types.nullOr types.str;
-        default = fleet.host.network;
-        defaultText = lib.literalExpression "config.fleet.host.network";
-        description = "The network that it serves.";
-      };
-      httpPort = withDefault 8077 types.port "Where iPXE fetches menus, kernels and initrds.";
-      machines = table {
-        mac = option mac "Who asks.";
-        address = option address "What it gets.";
-        entry = optional types.str "The entry of `fleet.netboot.entries` that it boots; its own disk when null.";
-      } "The only machines that are answered.";
-      entries = table {
-        kernel = option types.str "URL or store path of the kernel.";
-        kernelHash = optional types.str "Its hash (sha256-...), for a URL.";
-        initrd = optional types.str "URL or store path of the initial RAM disk.";
-        initrdHash = optional types.str "Its hash (sha256-...), for a URL.";
-        cmdline = withDefault "" types.str "The kernel's command line.";
-      } "What can be booted.";
-    };
-
-    installer = {
-      authorizedKeys = mkOption {
-        type = types.listOf publicKey;
-        default = fleet.rootKeys;
-        defaultText = lib.literalExpression "config.fleet.rootKeys";
-        description = "Who may log in to the installer as root.";
-      };
-      control = withDefault false types.bool "The installer brings the console and the netboot server with it.";
     };
   };
 }

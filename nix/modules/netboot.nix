@@ -1,0 +1,425 @@
+# The netboot server: DHCP and TFTP by dnsmasq, kernels and initrds by nginx, for the cards of the inventory alone.
+#
+# Three refusals keep all others out, each by itself: no lease without a reservation, nothing under TFTP but a folder
+# for each known card, nothing under HTTP but a folder for each reserved address. A card that pretends to be a known
+# one gets what that one gets: only the switch can keep it out (802.1X).
+#
+# Who is known is not part of this machine's configuration but read from the inventory while it runs, so that a host
+# that is added in the console can boot a second later.
+{
+  config,
+  lib,
+  modulesPath,
+  pkgs,
+  ...
+}:
+
+let
+  inherit (lib)
+    concatMap
+    concatStringsSep
+    elemAt
+    genList
+    mapAttrs
+    mapAttrsToList
+    mkDefault
+    mkIf
+    mkOption
+    optional
+    optionalAttrs
+    toInt
+    types
+    ;
+  inherit (config) fleet;
+  cfg = fleet.netboot;
+
+  folder = "/run/fleet-netboot";
+
+  line = types.strMatching "[^\n\r]*";
+  source = types.either types.path (
+    types.submodule {
+      options = {
+        url = mkOption {
+          type = types.str;
+          description = "Where it is fetched from, once, when this server is built.";
+        };
+        hash = mkOption {
+          type = types.strMatching "sha(256|512)-.*";
+          description = "What it must be: a build with another content fails.";
+        };
+      };
+    }
+  );
+  loader =
+    what: default:
+    mkOption {
+      type = types.nullOr types.path;
+      inherit default;
+      defaultText = lib.literalMD "from `pkgs.ipxe`, cross-built where this machine is of another kind";
+      description = "iPXE for machines with ${what}; null when none of them is to be served.";
+    };
+
+  isX86 = pkgs.stdenv.hostPlatform.isx86_64;
+  ipxeX86 = if isX86 then pkgs.ipxe else pkgs.pkgsCross.gnu64.ipxe;
+  ipxeArm = if isX86 then pkgs.pkgsCross.aarch64-multiplatform.ipxe else pkgs.ipxe;
+
+  fetched = image: if image ? url then pkgs.fetchurl { inherit (image) url hash; } else image;
+  images = pkgs.linkFarm "fleet-netboot-images" (
+    concatMap (
+      name:
+      let
+        entry = cfg.entries.${name};
+        link = file: image: {
+          name = "${name}/${file}";
+          path = fetched image;
+        };
+      in
+      [ (link "kernel" entry.kernel) ] ++ lib.imap0 (place: link "initrd-${toString place}") entry.initrds
+    ) (lib.attrNames cfg.entries)
+  );
+  loaders = pkgs.linkFarm "fleet-netboot-loaders" (
+    mapAttrsToList (name: path: { inherit name path; }) (
+      lib.filterAttrs (_: path: path != null) {
+        "undionly.kpxe" = cfg.loaders.bios;
+        "ipxe-x86_64.efi" = cfg.loaders.efi64;
+        "ipxe-arm64.efi" = cfg.loaders.efiArm64;
+      }
+    )
+  );
+
+  parts = builtins.match "([0-9]+)\\.([0-9]+)\\.([0-9]+)\\.([0-9]+)/([0-9]+)" (
+    if cfg.address == null then "" else cfg.address
+  );
+  ip = lib.head (lib.splitString "/" cfg.address);
+  mask = genList (
+    place:
+    elemAt [ 0 128 192 224 240 248 252 254 255 ] (lib.max 0 (lib.min 8 (toInt (elemAt parts 4) - 8 * place)))
+  ) 4;
+  first = genList (place: builtins.bitAnd (toInt (elemAt parts place)) (elemAt mask place)) 4;
+  dotted = octets: concatStringsSep "." (map toString octets);
+
+  settings = pkgs.writeText "fleet-netboot.json" (
+    builtins.toJSON {
+      server = {
+        address = ip;
+        port = cfg.httpPort;
+        subnet = { inherit first mask; };
+      };
+      inherit (cfg) timeoutS;
+      installer = "installer";
+      machines = mapAttrs (_: machine: { inherit (machine) mac address entry; }) cfg.machines;
+      entries = mapAttrs (_: entry: {
+        inherit (entry) title cmdline;
+        initrds = lib.length entry.initrds;
+      }) cfg.entries;
+    }
+  );
+
+  installer =
+    (import (modulesPath + "/../lib/eval-config.nix") {
+      inherit lib;
+      system = null;
+      modules = [
+        ../images/netboot.nix
+        {
+          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
+          fleet.installer.authorizedKeys = cfg.installer.authorizedKeys;
+        }
+      ]
+      ++ cfg.installer.modules;
+    }).config;
+in
+{
+  imports = [ ../options.nix ];
+
+  options.fleet.netboot = {
+    enable = mkOption {
+      type = types.bool;
+      default = false;
+      description = "This machine answers DHCP, TFTP and HTTP for the machines of the inventory.";
+    };
+    inventory = mkOption {
+      type = types.nullOr (types.strMatching "/.*");
+      default = null;
+      example = "/srv/fleet";
+      description = ''
+        The inventory's folder on this machine: its hosts, and its guests' cards that have an address, are known. It
+        is watched. A string, not a path: it is not to be copied into the store.
+      '';
+    };
+    interface = mkOption {
+      type = types.nullOr (types.strMatching "[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}");
+      default =
+        if fleet.host.network == null then null else fleet.networks.${fleet.host.network}.bridge;
+      defaultText = lib.literalMD "the bridge of `fleet.host.network`";
+      description = "The interface that it serves; nothing is answered on any other.";
+    };
+    address = mkOption {
+      type = types.nullOr types.str;
+      default = fleet.host.address;
+      defaultText = lib.literalExpression "config.fleet.host.address";
+      example = "10.0.0.2/24";
+      description = "This machine's IPv4 address there, with its prefix length. Only machines of this subnet are served.";
+    };
+    gateway = mkOption {
+      type = types.nullOr types.str;
+      default =
+        if fleet.host.network == null then null else fleet.networks.${fleet.host.network}.gateway;
+      defaultText = lib.literalMD "the gateway of `fleet.host.network`";
+      description = "The router that machines are told of.";
+    };
+    dns = mkOption {
+      type = types.listOf types.str;
+      default = if fleet.host.network == null then [ ] else fleet.networks.${fleet.host.network}.dns;
+      defaultText = lib.literalMD "the name servers of `fleet.host.network`";
+      description = "The name servers that machines are told of.";
+    };
+    httpPort = mkOption {
+      type = types.port;
+      default = 8077;
+      description = "Where iPXE fetches kernels and initrds.";
+    };
+    timeoutS = mkOption {
+      type = types.ints.positive;
+      default = 5;
+      description = "How long a menu waits before it boots its first choice, in seconds.";
+    };
+    machines = mkOption {
+      default = { };
+      description = "Machines that are known whether the inventory has them or not; what is said here wins over it.";
+      type = types.attrsOf (
+        types.submodule {
+          options = {
+            mac = mkOption {
+              type = types.strMatching "[0-9a-f]{2}(:[0-9a-f]{2}){5}";
+              description = "Its card.";
+            };
+            address = mkOption {
+              type = types.strMatching "[0-9.]+(/[0-9]{1,2})?";
+              description = "What it gets.";
+            };
+            entry = mkOption {
+              type = types.nullOr types.str;
+              default = null;
+              description = "The entry of `fleet.netboot.entries` that it boots by itself; its own disk when null.";
+            };
+          };
+        }
+      );
+    };
+    entries = mkOption {
+      default = { };
+      description = "What the menus offer, NixOS or not.";
+      type = types.attrsOf (
+        types.submodule (
+          { name, ... }:
+          {
+            options = {
+              title = mkOption {
+                type = line;
+                default = name;
+                description = "The line of the menu.";
+              };
+              kernel = mkOption {
+                type = source;
+                description = "The kernel: a file of the store, or a URL with its hash.";
+              };
+              initrds = mkOption {
+                type = types.listOf source;
+                default = [ ];
+                description = "The initial RAM disks, in order.";
+              };
+              cmdline = mkOption {
+                type = line;
+                default = "";
+                description = "The kernel's command line.";
+              };
+            };
+          }
+        )
+      );
+    };
+    installer = {
+      enable = mkOption {
+        type = types.bool;
+        default = true;
+        description = "The menus offer the installer; a host whose SSH key is not pinned yet boots it by itself.";
+      };
+      authorizedKeys = mkOption {
+        type = types.listOf types.str;
+        default = fleet.rootKeys;
+        defaultText = lib.literalExpression "config.fleet.rootKeys";
+        description = "Public SSH keys of those who may log in to the installer as root.";
+      };
+      modules = mkOption {
+        type = types.listOf types.deferredModule;
+        default = [ ];
+        description = "More modules for the installer, such as drivers.";
+      };
+    };
+    loaders = {
+      bios = loader "a BIOS" "${ipxeX86}/undionly.kpxe";
+      efi64 = loader "UEFI on x86_64" "${ipxeX86}/ipxe.efi";
+      efiArm64 = loader "UEFI on arm64" "${ipxeArm}/ipxe.efi";
+    };
+  };
+
+  config = mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = cfg.interface != null;
+        message = "The netboot server does not know where to listen. Set fleet.netboot.interface.";
+      }
+      {
+        assertion = parts != null;
+        message =
+          "The netboot server needs an IPv4 address with its prefix length. Set fleet.netboot.address, "
+          + "such as \"10.0.0.2/24\".";
+      }
+    ]
+    ++ mapAttrsToList (name: machine: {
+      assertion = machine.entry == null || cfg.entries ? ${machine.entry};
+      message = "fleet.netboot.machines.${name} is to boot ${toString machine.entry}, which fleet.netboot.entries does not have.";
+    }) cfg.machines
+    ++ mapAttrsToList (name: _: {
+      assertion = builtins.match "[a-zA-Z0-9][a-zA-Z0-9._-]*" name != null;
+      message = "fleet.netboot.entries.\"${name}\" cannot be a label of a menu: letters, digits, '-', '_' and '.' can.";
+    }) cfg.entries;
+
+    fleet.netboot.entries = mkIf cfg.installer.enable {
+      installer = {
+        title = mkDefault "Install NixOS on this machine";
+        kernel = mkDefault "${installer.system.build.fleetNetboot}/kernel";
+        initrds = mkDefault [ "${installer.system.build.fleetNetboot}/initrd" ];
+        cmdline = mkDefault "init=${installer.system.build.toplevel}/init ${toString installer.boot.kernelParams}";
+      };
+    };
+
+    services.dnsmasq = {
+      enable = mkDefault true;
+      resolveLocalQueries = mkDefault false;
+      settings = mapAttrs (_: mkDefault) (
+        {
+          # No DNS: only DHCP and TFTP.
+          port = 0;
+          no-resolv = true;
+          no-hosts = true;
+          inherit (cfg) interface;
+          except-interface = "lo";
+          # The bridge may come up after dnsmasq does.
+          bind-dynamic = true;
+          # No address without a reservation, and no answer either.
+          dhcp-range = "${dotted first},static,${dotted mask},10m";
+          dhcp-ignore = "tag:!known";
+          dhcp-ignore-names = true;
+          dhcp-authoritative = true;
+          dhcp-hostsdir = "${folder}/hosts";
+          # dnsmasq would name itself as router and name server where nothing is said.
+          dhcp-option = [
+            "option:router${lib.optionalString (cfg.gateway != null) ",${cfg.gateway}"}"
+            "option:dns-server${lib.concatMapStrings (server: ",${server}") cfg.dns}"
+          ];
+          dhcp-match = [
+            "set:ipxe,175"
+            "set:bios,option:client-arch,0"
+            "set:efi64,option:client-arch,7"
+            "set:efi64,option:client-arch,9"
+            "set:efiarm64,option:client-arch,11"
+          ];
+          dhcp-boot = [
+            "tag:ipxe,menu.ipxe"
+          ]
+          ++ optional (cfg.loaders.bios != null) "tag:!ipxe,tag:bios,undionly.kpxe"
+          ++ optional (cfg.loaders.efi64 != null) "tag:!ipxe,tag:efi64,ipxe-x86_64.efi"
+          ++ optional (cfg.loaders.efiArm64 != null) "tag:!ipxe,tag:efiarm64,ipxe-arm64.efi";
+          enable-tftp = true;
+          tftp-root = "${folder}/tftp";
+          # Each card sees its own folder as the root.
+          tftp-unique-root = "mac";
+          log-dhcp = true;
+        }
+      );
+    };
+
+    services.nginx = {
+      enable = mkDefault true;
+      virtualHosts.fleet-netboot = {
+        listen = mkDefault [
+          {
+            addr = "0.0.0.0";
+            port = cfg.httpPort;
+          }
+        ];
+        # Only who has a reserved address finds anything.
+        root = mkDefault "${folder}/http/$remote_addr";
+      };
+    };
+
+    networking.firewall.interfaces = mkIf (cfg.interface != null) {
+      ${cfg.interface} = {
+        allowedUDPPorts = [
+          67
+          69
+        ];
+        allowedTCPPorts = [ cfg.httpPort ];
+      };
+    };
+
+    users.groups.fleet-netboot = { };
+    users.users.fleet-netboot = {
+      isSystemUser = true;
+      group = "fleet-netboot";
+      description = "Writes what the netboot server answers";
+      extraGroups = mkIf config.services.quarterdeck.enable or false [ config.services.quarterdeck.group ];
+    };
+    systemd.services.fleet-netboot = {
+      description = "Netboot menus and reservations from the inventory";
+      wantedBy = [ "multi-user.target" ];
+      before = [
+        "dnsmasq.service"
+        "nginx.service"
+      ];
+      path = [
+        config.nix.package
+        pkgs.coreutils
+        pkgs.jq
+      ];
+      environment = {
+        FOLDER = folder;
+        LOADERS = loaders;
+        IMAGES = images;
+        # Nix wants a home for its caches; it has nothing to keep.
+        HOME = "/tmp";
+      };
+      script = ''
+        # The inventory is evaluated in a store of its own that holds nothing: it can build nothing.
+        nix-instantiate --eval --strict --json --store dummy:// ${../netboot-files.nix} \
+          --argstr settings ${settings} ${
+            lib.optionalString (cfg.inventory != null) "--argstr inventory ${lib.escapeShellArg cfg.inventory}"
+          } |
+          ${pkgs.runtimeShell} ${../scripts/netboot-sync.sh}
+      '';
+      serviceConfig = {
+        Type = "oneshot";
+        User = "fleet-netboot";
+        # Its files outlive each run, and are read by dnsmasq and nginx.
+        RuntimeDirectory = "fleet-netboot";
+        RuntimeDirectoryMode = "0755";
+        RuntimeDirectoryPreserve = true;
+        PrivateTmp = true;
+        ProtectSystem = "strict";
+        ProtectHome = true;
+        NoNewPrivileges = true;
+        # dnsmasq forgets a card that was taken away only when it is told to read anew.
+        ExecStartPost = "+${config.systemd.package}/bin/systemctl --no-block try-reload-or-restart dnsmasq.service";
+      };
+    };
+    systemd.paths = optionalAttrs (cfg.inventory != null) {
+      fleet-netboot = {
+        description = "The inventory, for the netboot server";
+        wantedBy = [ "multi-user.target" ];
+        pathConfig.PathChanged = "${cfg.inventory}/generated";
+      };
+    };
+  };
+}

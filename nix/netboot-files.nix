@@ -1,0 +1,168 @@
+# What the netboot server answers, as data: a list of { mac, address, menu }, one for each card that may ask.
+#
+# Without nixpkgs, so that a server can read its inventory anew while it runs:
+#   nix-instantiate --eval --strict --json netboot-files.nix --argstr settings FILE [--argstr inventory FOLDER]
+# settings: a JSON file with { server = { address, port, subnet = { first, mask } }, timeoutS, installer,
+# machines.NAME = { mac, address, entry }, entries.NAME = { title, cmdline, initrds } }, checked by the module that
+# wrote it. What comes out of the inventory is checked here: it becomes lines of dnsmasq's and iPXE's.
+{
+  settings,
+  inventory ? null,
+}:
+
+let
+  given = builtins.fromJSON (builtins.readFile settings);
+  inherit (builtins)
+    attrNames
+    attrValues
+    concatMap
+    concatStringsSep
+    elem
+    filter
+    genList
+    head
+    listToAttrs
+    map
+    match
+    ;
+
+  fleet =
+    let
+      folder = /. + "${inventory}/generated";
+      files = if inventory != null && builtins.pathExists folder then attrNames (builtins.readDir folder) else [ ];
+    in
+    map (file: (import (folder + "/${file}")).fleet) (filter (file: match ".*\\.nix" file != null) files);
+
+  hosts = filter (data: data.kind == "host") fleet;
+
+  # A host without a pinned SSH key has not been installed yet: what it boots by itself is the installer.
+  ofHost =
+    data:
+    [
+      {
+        name = data.machine;
+        inherit (data.host) mac address;
+        entry = if (data.host.sshHostKey or null) == null then given.installer else null;
+      }
+    ]
+    ++ concatMap (
+      guest:
+      map (nic: {
+        inherit (guest) name;
+        inherit (nic) mac address;
+        entry = null;
+      }) (attrValues guest.nics)
+    ) (attrValues data.guests);
+
+  bare = address: head (match "([^/]*).*" address);
+  octets =
+    address:
+    let
+      found = match "([0-9]{1,3})\\.([0-9]{1,3})\\.([0-9]{1,3})\\.([0-9]{1,3})" address;
+    in
+    # A leading zero is an octal number to some readers and none to JSON: refused.
+    if found == null || !builtins.all (octet: match "0|[1-9][0-9]*" octet != null) found then
+      null
+    else
+      map builtins.fromJSON found;
+
+  served =
+    machine:
+    machine.address != null
+    && match "[0-9a-f]{2}(:[0-9a-f]{2}){5}" machine.mac != null
+    && match "[a-zA-Z0-9][a-zA-Z0-9._-]*" machine.name != null
+    && (
+      let
+        found = octets (bare machine.address);
+        inherit (given.server.subnet) first mask;
+        masked = genList (place: builtins.bitAnd (builtins.elemAt found place) (builtins.elemAt mask place)) 4;
+      in
+      found != null && builtins.all (octet: octet < 256) found && masked == first
+    );
+
+  machines =
+    let
+      written = map (name: given.machines.${name} // { inherit name; }) (attrNames given.machines);
+      taken = map (machine: machine.mac) written;
+    in
+    # What the server's own configuration says of a card wins over the inventory.
+    written ++ filter (machine: !elem machine.mac taken) (concatMap ofHost hosts);
+
+  names = attrNames given.entries;
+  base = "http://${given.server.address}:${toString given.server.port}";
+
+  entryLines =
+    name:
+    let
+      entry = given.entries.${name};
+      images = genList (place: "initrd-${toString place}") entry.initrds;
+    in
+    [
+      ""
+      ":entry-${name}"
+      (concatStringsSep " " (
+        [ "kernel ${base}/${name}/kernel" ]
+        ++ (if entry.cmdline == "" then [ ] else [ entry.cmdline ])
+        # UEFI hands the archives over by these names; a BIOS does not mind them.
+        ++ map (image: "initrd=${image}") images
+        ++ [ "|| goto failed" ]
+      ))
+    ]
+    ++ map (image: "initrd --name ${image} ${base}/${name}/${image} || goto failed") images
+    ++ [ "boot || goto failed" ];
+
+  menu =
+    machine:
+    let
+      first =
+        if machine.entry != null && elem machine.entry names then "entry-${machine.entry}" else "disk";
+    in
+    concatStringsSep "\n" (
+      [
+        "#!ipxe"
+        "# ${machine.name}, ${machine.mac}"
+        ":start"
+        "menu ${machine.name} (${machine.mac})"
+        "item disk Its own disk"
+      ]
+      ++ map (name: "item entry-${name} ${given.entries.${name}.title}") names
+      ++ [
+        "choose --default ${first} --timeout ${toString (given.timeoutS * 1000)} chosen || goto ${first}"
+        "goto \${chosen}"
+        ""
+        ":disk"
+        "iseq \${platform} pcbios && sanboot --no-describe --drive 0x80 ||"
+        "exit 1"
+      ]
+      ++ concatMap entryLines names
+      ++ [
+        ""
+        ":failed"
+        "echo This did not work. Once more in 10 seconds."
+        "sleep 10"
+        "goto start"
+        ""
+      ]
+    );
+
+  # Two cards with one address, or one card twice: the first one is answered. `qd check` names the conflict.
+  unique =
+    key: found:
+    attrValues (
+      listToAttrs (
+        map (machine: {
+          name = machine.${key};
+          value = machine;
+        }) found
+      )
+    );
+in
+unique "address" (
+  unique "mac" (
+    map (machine: {
+      inherit (machine) mac;
+      address = bare machine.address;
+      menu = menu machine;
+    }) (filter served machines)
+  )
+)
