@@ -160,14 +160,19 @@ class Guest:
     cpus: str = ""
     hide_kvm: bool = False
     state_version: str | None = None
+    netboot: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What a host was seen to be made of, in short; compared on every contact."""
+    """What a host was seen to be made of, in short; compared on every contact.
+
+    pci: slot -> vendor:device of each function ("0000:65:00" -> ("10de:2206", ...)); None when there is no report.
+    """
 
     cpu: str | None = None
     memory_kib: int | None = None
+    pci: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +180,8 @@ class Host:
     """One hypervisor and the guests whose home it is.
 
     address: interface address with prefix ("10.0.0.11/24"). uri: libvirt's, never with a query that weakens SSH.
-    accel: None until it was found by trying.
+    accel: None until it was found by trying. disk: where NixOS is installed, by a name that stays, never /dev/sda.
+    uplinks: network -> MAC address of the card that carries it. netboot: the entry of fleet.toml that it boots.
     """
 
     name: str
@@ -188,6 +194,10 @@ class Host:
     hardware: Hardware = field(default_factory=Hardware)
     guests: Mapping[str, Guest] = field(default_factory=dict)
     state_version: str | None = None
+    system: str = "x86_64-linux"
+    disk: str | None = None
+    uplinks: Mapping[str, str] = field(default_factory=dict)
+    netboot: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +231,27 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetbootEntry:
+    """Something that machines can boot from the network: kernel and initrd, each a URL with its hash."""
+
+    name: str
+    kernel: str
+    kernel_hash: str
+    initrd: str | None = None
+    initrd_hash: str | None = None
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Netboot:
+    """What answers machines that boot from the network. server: a host, None for nobody. network: None for its own."""
+
+    server: str | None = None
+    network: str | None = None
+    entries: Mapping[str, NetbootEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ssh:
     """How this console reaches hosts over SSH: explicit, never taken from the operator's own ssh_config."""
 
@@ -240,6 +271,7 @@ class Fleet:
     networks: Mapping[str, Network] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     users: Mapping[str, User] = field(default_factory=dict)
+    netboot: Netboot = field(default_factory=Netboot)
     hosts: Mapping[str, Host] = field(default_factory=dict)
 
 

@@ -5,11 +5,12 @@ Every `parse_*` returns the canonical form or raises ValueError with a sentence 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
+
+from console.domain.ssh_key import key_fault
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}\Z")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
@@ -18,8 +19,6 @@ PCI_ID = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}\Z")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMGTkmgt])(?:iB)?\Z")
 """Binary units only: "GB" and "Gb" mean different things to different people, so they are refused."""
-
-SSH_KEY = re.compile(r"(ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{16,16384}={0,3}\Z")
 
 KIB = {"K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
 
@@ -139,19 +138,50 @@ def parse_uuid(text: str) -> str:
     return uuid
 
 
-def _is_base64(text: str) -> bool:
-    try:
-        return bool(base64.b64decode(text, validate=True))
-    except binascii.Error:
-        return False
-
-
+@lru_cache(maxsize=1024)  # a host's key is looked at whenever its file is
 def parse_ssh_key(text: str) -> str:
-    """Return an SSH public key as "algorithm base64", its comment dropped."""
+    """Return an SSH public key as "algorithm base64", its comment dropped; type, base64 and length are right."""
     key = " ".join(text.split()[:2])
-    if not SSH_KEY.match(key) or not _is_base64(key.split()[1]):
-        raise ValueError(f'{shown(text)} is not an SSH public key. Write it as "ssh-ed25519 AAAA...".')
+    if "PRIVATE KEY" in text:
+        raise ValueError("this is a private key. Keep it to yourself; what is needed is its .pub file.")
+    if why := key_fault(key):
+        raise ValueError(f'{shown(text)} is not an SSH public key: it {why}. Write it as "ssh-ed25519 AAAA...".')
     return key
+
+
+STABLE_DISK = re.compile(r"/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[a-zA-Z0-9][a-zA-Z0-9:._+@-]{0,199}\Z")
+SHA256 = re.compile(r"sha256-[A-Za-z0-9+/]{43}=\Z")
+
+
+def parse_stable_disk(text: str) -> str:
+    """Return a disk by a name that stays the same: the kernel's own (/dev/sda) is another disk after the next boot."""
+    if not STABLE_DISK.match(text):
+        raise ValueError(
+            f"{shown(text)} is not a disk by a name that stays. Write one of: ls -l /dev/disk/by-id, "
+            'such as "/dev/disk/by-id/nvme-SAMSUNG_MZ1L2960_S1".'
+        )
+    return text
+
+
+def parse_url(text: str) -> str:
+    """Return an http or https URL without user or password."""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in {"http", "https"} and URI_HOST.match(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        sound = None
+    if not sound or not text.isascii() or not text.isprintable() or re.search(r"""[\s"'\\${}|;<>`]""", text):
+        raise ValueError(f'{shown(text)} is not a URL. Write it as "https://boot.example/vmlinuz".')
+    if "@" in parts.netloc:
+        raise ValueError("a URL in the inventory must not hold a user or a password.")
+    return text
+
+
+def parse_sha256(text: str) -> str:
+    """Return a hash as Nix writes it."""
+    if not SHA256.match(text):
+        raise ValueError(f'{shown(text)} is not a hash. Have it printed: nix hash file FILE ("sha256-...=").')
+    return text
 
 
 def parse_absolute_path(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -150,16 +150,7 @@ def _is_host_file(name: str) -> bool:
 
 
 def _with_hosts(fleet: model.Fleet, hosts: Mapping[str, model.Host]) -> model.Fleet:
-    return model.Fleet(
-        name=fleet.name,
-        id=fleet.id,
-        state_version=fleet.state_version,
-        ssh=fleet.ssh,
-        networks=fleet.networks,
-        pools=fleet.pools,
-        users=fleet.users,
-        hosts={name: hosts[name] for name in sorted(hosts)},
-    )
+    return replace(fleet, hosts={name: hosts[name] for name in sorted(hosts)})
 
 
 def _read(path: Path, name: str) -> str:

@@ -39,6 +39,9 @@ Uuid = Annotated[str, BeforeValidator(_sentence(values.parse_uuid))]
 SshKey = Annotated[str, BeforeValidator(_sentence(values.parse_ssh_key))]
 HostPath = Annotated[str, BeforeValidator(_sentence(values.parse_absolute_path))]
 Uri = Annotated[str, BeforeValidator(_sentence(values.parse_uri))]
+StableDisk = Annotated[str, BeforeValidator(_sentence(values.parse_stable_disk))]
+Url = Annotated[str, BeforeValidator(_sentence(values.parse_url))]
+Sha256 = Annotated[str, BeforeValidator(_sentence(values.parse_sha256))]
 Bridge = Annotated[str, BeforeValidator(_sentence(values.parse_interface_name))]
 
 
@@ -190,6 +193,8 @@ class GuestTable(Table):
     """What of the host is passed through, by name."""
     state_version: Line | None = None
     """The NixOS release it was installed with (NixOS guests); never changed afterwards."""
+    netboot: Name | None = None
+    """What it boots from the network: an entry of [netboot.entries]."""
 
 
 class HardwareTable(Table):
@@ -199,6 +204,8 @@ class HardwareTable(Table):
     """The CPU's model."""
     memory: SizeKib | None = None
     """How much memory it has."""
+    pci: dict[PciSlot, list[PciId]] | None = None
+    """Its PCI slots with the ids of their functions; what is passed through must be among them. Left out: unchecked."""
 
 
 class HostTable(Table):
@@ -218,6 +225,14 @@ class HostTable(Table):
     """Words to filter by, and to give access by."""
     state_version: Line | None = None
     """The NixOS release it was installed with; never changed afterwards."""
+    system: Literal["x86_64-linux", "aarch64-linux"] = "x86_64-linux"
+    """What its own programs are built for, in Nix's words."""
+    disk: StableDisk | None = None
+    """The disk that NixOS is installed on, wiped then: /dev/disk/by-id/... Left out: file systems written by hand."""
+    uplinks: dict[Name, Mac] = {}
+    """Which card carries a network, by its MAC address; its first card where a network is not named here."""
+    netboot: Name | None = None
+    """What it boots from the network: an entry of [netboot.entries]. Left out: the installer until it is installed."""
     hardware: HardwareTable = Field(default_factory=HardwareTable)
     """What it was seen to be made of, when its first guest was made."""
     guests: dict[Name, GuestTable] = {}
@@ -257,6 +272,38 @@ class UserTable(Table):
     """On which hosts; all when empty."""
 
 
+class NetbootEntryTable(Table):
+    """[netboot.entries.NAME]"""
+
+    kernel: Url
+    """Where the kernel is fetched from."""
+    kernel_hash: Sha256
+    """Its hash, as `nix hash file` prints it."""
+    initrd: Url | None = None
+    """Where the initial RAM disk is fetched from."""
+    initrd_hash: Sha256 | None = None
+    """Its hash."""
+    cmdline: Line = ""
+    """The kernel's command line."""
+
+    @model_validator(mode="after")
+    def _hash(self) -> Self:
+        if (self.initrd is None) != (self.initrd_hash is None):
+            raise PydanticCustomError("value", "initrd and initrd_hash go together: give both, or neither")
+        return self
+
+
+class NetbootTable(Table):
+    """[netboot]"""
+
+    server: Name | None = None
+    """The host that answers machines that boot from the network; nobody when left out."""
+    network: Name | None = None
+    """The network that it serves; that of its own address when left out."""
+    entries: dict[Name, NetbootEntryTable] = {}
+    """What machines can boot besides the installer, by name."""
+
+
 class SshTable(Table):
     """[ssh]"""
 
@@ -294,6 +341,8 @@ class FleetTable(Table):
     """Storage pools, by name."""
     users: dict[Name, UserTable] = {}
     """People with access, by name."""
+    netboot: NetbootTable = Field(default_factory=NetbootTable)
+    """Booting machines from the network."""
 
 
 def fleet_of(table: FleetTable) -> model.Fleet:
@@ -312,6 +361,14 @@ def fleet_of(table: FleetTable) -> model.Fleet:
             name: model.User(name=name, keys=tuple(user.keys), role=user.role, labels=tuple(user.labels))
             for name, user in table.users.items()
         },
+        netboot=model.Netboot(
+            server=table.netboot.server,
+            network=table.netboot.network,
+            entries={
+                name: model.NetbootEntry(name=name, **entry.model_dump())
+                for name, entry in table.netboot.entries.items()
+            },
+        ),
     )
 
 
@@ -330,7 +387,15 @@ def host_of(name: str, table: HostTable, fleet: model.Fleet) -> model.Host:
         accel=model.Accel(table.accel) if table.accel else None,
         labels=tuple(table.labels),
         state_version=table.state_version,
-        hardware=model.Hardware(cpu=table.hardware.cpu, memory_kib=table.hardware.memory),
+        system=table.system,
+        disk=table.disk,
+        uplinks=table.uplinks,
+        netboot=table.netboot,
+        hardware=model.Hardware(
+            cpu=table.hardware.cpu,
+            memory_kib=table.hardware.memory,
+            pci={slot: tuple(ids) for slot, ids in pci.items()} if (pci := table.hardware.pci) is not None else None,
+        ),
         guests={key: _guest(f"{fleet.id}/{name}/{key}", key, guest) for key, guest in table.guests.items()},
     )
 
@@ -382,6 +447,7 @@ def _guest(identity: str, name: str, table: GuestTable) -> model.Guest:
             for key, device in table.devices.items()
         },
         state_version=table.state_version,
+        netboot=table.netboot,
     )
 
 

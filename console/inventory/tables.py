@@ -25,9 +25,14 @@ def host_table(host: model.Host) -> Table:
         accel=host.accel and host.accel.value,
         labels=list(host.labels),
         state_version=host.state_version,
+        system=host.system if host.system != "x86_64-linux" else None,
+        disk=host.disk,
+        netboot=host.netboot,
+        uplinks=dict(host.uplinks),
         hardware=_filled(
             cpu=host.hardware.cpu,
             memory=host.hardware.memory_kib and format_size_kib(host.hardware.memory_kib),
+            pci=host.hardware.pci and {slot: list(ids) for slot, ids in host.hardware.pci.items()},
         ),
         guests={name: guest_table(guest) for name, guest in host.guests.items()},
     )
@@ -48,6 +53,7 @@ def guest_table(guest: model.Guest) -> Table:
             display=guest.display.value if guest.display is not model.Display.NONE else None,
             autostart=guest.autostart,
             state_version=guest.state_version,
+            netboot=guest.netboot,
         )
         | _filled(
             kernel=_filled(path=guest.kernel.path, initrd=guest.kernel.initrd, cmdline=guest.kernel.cmdline)
@@ -101,4 +107,18 @@ def fleet_table(fleet: model.Fleet) -> Table:
             name: _filled(keys=list(user.keys), role=user.role, labels=list(user.labels))
             for name, user in fleet.users.items()
         },
+        netboot=_filled(
+            server=fleet.netboot.server,
+            network=fleet.netboot.network,
+            entries={
+                name: _filled(
+                    kernel=entry.kernel,
+                    kernel_hash=entry.kernel_hash,
+                    initrd=entry.initrd,
+                    initrd_hash=entry.initrd_hash,
+                    cmdline=entry.cmdline,
+                )
+                for name, entry in fleet.netboot.entries.items()
+            },
+        ),
     )

@@ -27,7 +27,12 @@ PARSERS: list[Callable[[str], object]] = [
     values.parse_volume_or_path,
     values.parse_jump,
     values.parse_uri,
+    values.parse_stable_disk,
+    values.parse_url,
+    values.parse_sha256,
 ]
+
+ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICU0d08mm7mD1Y2qwjggrY2GorDkUsrDrjUQEKEsQhBA"
 
 HOSTILE = [
     "",
@@ -77,7 +82,9 @@ def test_any_text_gives_a_canonical_value_or_one_short_sentence(parse: Callable[
         (values.parse_pci_slot, "0001:B3:00", "0001:b3:00"),
         (values.parse_absolute_path, "/srv/iso/", "/srv/iso"),
         (values.parse_volume_or_path, "debian 13.iso", "debian 13.iso"),
-        (values.parse_ssh_key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 root@x", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"),
+        (values.parse_ssh_key, f"{ED25519} root@x", ED25519),
+        (values.parse_stable_disk, "/dev/disk/by-id/nvme-S1", "/dev/disk/by-id/nvme-S1"),
+        (values.parse_url, "https://[fd00::1]:8080/a?b=c", "https://[fd00::1]:8080/a?b=c"),
         (values.parse_jump, "ops@gate.example:2222", "ops@gate.example:2222"),
         (values.parse_uri, "qemu+ssh://root@[fd00::1]:22/system", "qemu+ssh://root@[fd00::1]:22/system"),
         (values.parse_uri, "qemu+unix:///system?socket=/run/x", "qemu+unix:///system?socket=/run/x"),
@@ -116,7 +123,14 @@ def test_what_is_accepted(parse: Callable[[str], object], text: str, value: obje
         (values.parse_volume, "../etc/shadow", "volume"),
         (values.parse_volume, ".hidden", "volume"),
         (values.parse_interface_name, "a-very-long-bridge", "15"),
-        (values.parse_ssh_key, "ssh-dss AAAAC3NzaC1lZDI1NTE5", "SSH public key"),
+        (values.parse_ssh_key, "ssh-dss AAAAC3NzaC1lZDI1NTE5", "no key type"),
+        (values.parse_ssh_key, "-----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
+        (values.parse_stable_disk, "/dev/sda", "by-id"),
+        (values.parse_stable_disk, "/dev/disk/by-id/../../sda", "by-id"),
+        (values.parse_url, "ftp://boot.example/vmlinuz", "URL"),
+        (values.parse_url, "https://boot.example/${x}", "URL"),
+        (values.parse_url, "https://ops:secret@boot.example/vmlinuz", "password"),
+        (values.parse_sha256, "sha256-abc", "nix hash file"),
         (values.parse_jump, "gate -oProxyCommand=x", "jump"),
         (values.parse_uri, "qemu+ssh://root@h/system?command=/bin/sh", "command"),
         (values.parse_uri, "qemu+ssh://root@h/system?no_verify=1", "no_verify"),
