@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +25,9 @@ class RepositoryState:
 
     present: there is one. operation: what it is in the middle of ("merge", "rebase", ...), else "". upstream: the
     branch that it is compared with ("origin/main"), "" without one. ahead, behind: commits that only this side has,
-    and only the upstream. uncommitted: files of the inventory that differ from the last commit, or are not in it.
+    and only the upstream. uncommitted: files of the inventory that differ from the last commit, or are not in it, by
+    their names in the inventory. lock: the file by which a git command keeps others out, "" when none does: it is at
+    work for long, or was killed.
     """
 
     present: bool = True
@@ -33,12 +36,15 @@ class RepositoryState:
     ahead: int = 0
     behind: int = 0
     uncommitted: tuple[str, ...] = ()
+    lock: str = ""
 
 
 def obstacle(state: RepositoryState) -> str:
     """Return why no change must be committed on top of this, in one sentence; empty when it may."""
     if state.operation:
         return f"The inventory's repository is in the middle of a {state.operation}."
+    if state.lock:
+        return f"A git command is at work in the inventory's repository, or was killed there: {state.lock} exists."
     if state.behind and state.ahead:
         return (
             f"The inventory has diverged from {state.upstream}: {_commits(state.ahead)} only here, "
@@ -53,11 +59,18 @@ def way_out(state: RepositoryState, folder: str) -> str:
     """Return what to run about an obstacle; empty without one."""
     if state.operation:
         return f"End it, or give it up: git -C {folder} status says how."
+    if state.lock:
+        return f"If no git runs there any more: {remove_lock(state.lock)}"
     if state.behind and state.ahead:
         return f"Bring both together: git -C {folder} pull --rebase"
     if state.behind:
         return f"Take over what others did: git -C {folder} pull --ff-only"
     return ""
+
+
+def remove_lock(path: str) -> str:
+    """Return the command that removes what a killed git has left."""
+    return f"rm {shlex.quote(path)}"
 
 
 def _commits(number: int) -> str:

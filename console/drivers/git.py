@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
+import re
+import shlex
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from console.domain.errors import FleetError
-from console.domain.record import Commit, RepositoryState
+from console.domain.record import Commit, RepositoryState, remove_lock
 from console.domain.values import shown
+from console.inventory.writing import is_aside
 
 TIMEOUT_S = 20.0
+
+END_S = 2.0
+"""So long a git that took too long has to remove its lock files."""
+
+LOCK_S = 3.0
+"""A lock that goes away within this time is that of a command at work, and nothing to tell."""
 
 OF_ANOTHER = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
 """What git sets for its hooks, and what would lead us to another repository than the inventory's."""
@@ -36,10 +47,21 @@ OPERATIONS = {
 class Git:
     """Commits by the operator who runs the console. Never prompts, never touches files it was not given."""
 
-    async def init(self, folder: Path, *, own: bool = False) -> None:
-        """Make the folder a repository, if it is in none. own: also if it is only inside another one."""
+    async def init(self, folder: Path, *, own: bool = False, shared: bool = False) -> None:
+        """Make the folder a repository, if it is in none. own: also if it is only inside another one.
+
+        shared: the folder's group may commit there too.
+        """
         if (own and not (folder / ".git").exists()) or not await self._is_repository(folder):
-            await self._run(folder, "init", "--quiet", "--initial-branch=main")
+            extra = ["--shared=group"] if shared else []
+            await self._run(folder, "init", "--quiet", "--initial-branch=main", *extra)
+
+    async def shares(self, folder: Path) -> bool | None:
+        """Return whether git makes its files for the folder's group too; None when it is in no repository."""
+        if not await self._is_repository(folder):
+            return None
+        said = await self._run(folder, "config", "--default", "umask", "--get", "core.sharedRepository")
+        return said.strip().lower() not in {"umask", "false", "no", "off", "0"}
 
     async def commit(self, folder: Path, files: Sequence[str], message: str, *, by_hand: bool = False) -> str | None:
         """Commit exactly these files; see console.drivers.base.Repository."""
@@ -63,7 +85,9 @@ class Git:
         """Return how the repository stands; see console.drivers.base.Repository."""
         if not await self._is_repository(folder):
             return RepositoryState(present=False)
-        place = Path((await self._run(folder, "rev-parse", "--absolute-git-dir")).strip())
+        # The last line is empty at the repository's top.
+        where = (await self._run(folder, "rev-parse", "--absolute-git-dir", "--show-prefix")).split("\n")
+        place, prefix = Path(where[0]), where[1]
         said = await self._run(
             folder, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "--no-renames", "-z", "--", "."
         )
@@ -79,8 +103,14 @@ class Git:
             elif kind == "?":
                 changed.append(rest)
         operation = next((word for name, word in OPERATIONS.items() if (place / name).exists()), "")
+        names = tuple(name.removeprefix(prefix) for name in changed)
         return RepositoryState(
-            operation=operation, upstream=upstream, ahead=ahead, behind=behind, uncommitted=tuple(changed)
+            operation=operation,
+            upstream=upstream,
+            ahead=ahead,
+            behind=behind,
+            uncommitted=tuple(name for name in names if not is_aside(name.rpartition("/")[2])),
+            lock=await _lasting_lock(place),
         )
 
     async def log(self, folder: Path, limit: int) -> tuple[Commit, ...]:
@@ -186,6 +216,8 @@ class Git:
                 *arguments,
                 cwd=folder,
                 env=environment,
+                # Nothing may ask over the screens, and Ctrl-C there is not meant for a commit at work.
+                start_new_session=True,
                 stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -196,19 +228,66 @@ class Git:
             async with asyncio.timeout(TIMEOUT_S):
                 output, errors = await process.communicate(given)
         except (TimeoutError, asyncio.CancelledError) as error:
-            process.kill()
-            await process.wait()
+            await _ended(process)
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise FleetError(f"git {arguments[0]} did not end within {TIMEOUT_S:.0f} s.", str(folder)) from None
         if process.returncode != 0:
             why = errors.decode(errors="replace").strip() or output.decode(errors="replace").strip()
-            raise FleetError(
-                f"git {next((a for a in arguments if not a.startswith('-') and '=' not in a), '')} failed in {folder}.",
-                "".join(c if c.isprintable() or c == "\n" else "?" for c in why)[:2000],
-                "Mend the repository; the files themselves are written.",
-            )
+            verb = next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
+            raise _refusal(verb, folder, "".join(c if c.isprintable() or c == "\n" else "?" for c in why)[:2000])
         return output
+
+
+def _refusal(verb: str, folder: Path, why: str) -> FleetError:
+    """Return what git said; in our words what stands in the way of operators who share, or after a crash."""
+    if found := re.search(r"dubious ownership in repository at '(.+)'", why):
+        owner = _owner(Path(found[1]))
+        return FleetError(
+            f"git does not trust the repository {found[1]}.",
+            f"It belongs to {owner}, and you are {getpass.getuser()}: what git runs there (hooks) would be {owner}'s.",
+            f"If you trust {owner}: git config --global --add safe.directory {shlex.quote(found[1])}",
+        )
+    if found := re.search(r"Unable to create '(.+\.lock)': File exists", why):
+        return FleetError(
+            f"The repository {folder} is locked.",
+            f"A git command is at work there, or was killed: {found[1]} exists.",
+            f"If no git runs there any more: {remove_lock(found[1])}",
+        )
+    if re.search(r"insufficient permission|Permission denied", why):
+        way_out = "qd doctor says what is not shared with you, and how to mend it."
+        return FleetError(f"You may not write to the repository of {folder}.", why, way_out)
+    return FleetError(f"git {verb} failed in {folder}.", why, "Mend the repository; the files themselves are written.")
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return "somebody else"
+
+
+async def _lasting_lock(place: Path) -> str:
+    """Return the lock of a git command that is there all the time, "" when there is none."""
+    deadline = asyncio.get_running_loop().time() + LOCK_S
+    while found := [path for path in (place / "index.lock", place / "HEAD.lock") if path.exists()]:
+        if asyncio.get_running_loop().time() >= deadline:
+            return str(found[0])
+        await asyncio.sleep(0.05)
+    return next((str(path) for path in (place / "refs/heads").glob("**/*.lock")), "")
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End a git and what it runs: asked first, so that it removes its locks."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            continue
+        return
 
 
 def _said(message: str, *, by_hand: bool) -> list[str]:

@@ -84,10 +84,8 @@ def _merge(sections: list[_Section], path: Path, before: Table, after: Table, ro
     document = tomlkit.parse(own.body) if own is not None else tomlkit.document()
     old_text = tomlkit.dumps(document)
     for key in before.keys() - after.keys():
-        if key in document:
-            del document[key]
-        gone = (*path, key)
-        sections[:] = [section for section in sections if section.path[: len(gone)] != gone]
+        _remove(document, key, before[key])
+        _drop(sections, (*path, key))
     for key, value in after.items():
         # From here on we are inside one guest that is being edited: what it lacks is written.
         inside = len(path) >= 2
@@ -108,14 +106,31 @@ def _set(container: Any, key: str, old: Any, value: Any, inside: bool) -> None: 
     if isinstance(value, dict) and isinstance(present, dict):
         before = old if isinstance(old, dict) else {}
         for name in before.keys() - value.keys():
-            if name in present:
-                del present[name]
+            _remove(present, name, before[name])
         for name, inner in value.items():
             _set(present, name, before.get(name), inner, inside)
     elif present is not None and value != old:
         container[key] = _item(value)
     elif present is None and (value != old or (inside and key in IDENTITY)):
         _append(container, key, _item(value))
+
+
+def _remove(container: Any, key: str, old: Any) -> None:
+    """Take a key out. A switch stays, turned: left out it means the same, but somebody may have written it there."""
+    if isinstance(old, bool) and key in container:
+        container[key] = not old
+    elif key in container:
+        del container[key]
+
+
+def _drop(sections: list[_Section], gone: Path) -> None:
+    """Take out a table with all that is in it, and at the file's end the blank line above it."""
+    last = sections[-1]
+    sections[:] = [section for section in sections if section.path[: len(gone)] != gone]
+    end = sections[-1]
+    if end is not last:
+        body = end.body.rstrip("\n")
+        end.body = f"{body}\n" if body else ""
 
 
 def _append(container: Any, key: str, item: Any) -> None:

@@ -105,9 +105,7 @@ def repository_findings(folder: str, state: RepositoryState | FleetError) -> lis
     """Judge the inventory's repository. A FleetError is why it could not be read."""
     if isinstance(state, FleetError):
         why = " ".join(f"{state.title} {state.detail}".split())
-        own = "dubious ownership" in why
-        remedy = f"If you trust its owner: git config --global --add safe.directory {folder}" if own else state.hint
-        return [Finding(Mark.BAD, "history", why, remedy)]
+        return [Finding(Mark.BAD, "history", why, state.hint)]
     if not state.present:
         remedy = f"git -C {folder} init && git -C {folder} add . && git -C {folder} commit -m Begin"
         return [Finding(Mark.WARN, "history", "The inventory is in no git repository: no history, no undo.", remedy)]

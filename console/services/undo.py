@@ -5,6 +5,7 @@ What was built on the change since is never lost: each thing that it touched mus
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +58,10 @@ def bare(subject: str) -> str:
 async def last_change(folder: Path, repository: Repository) -> Undoable:
     """Return what can be undone. Raises FleetError when there is nothing."""
     taken_back: Counter[str] = Counter()
+    unmarked = 0
     for commit in await repository.log(folder, DEPTH):
         if not commit.ours:
+            unmarked += 1
             continue
         if commit.subject.startswith(TAKEN_BACK):
             taken_back[commit.subject.removeprefix(TAKEN_BACK)] += 1
@@ -74,6 +77,13 @@ async def last_change(folder: Path, repository: Repository) -> Undoable:
         before = without_notes(before, after)
         if before != after:
             return Undoable(commit, before, after)
+    if unmarked:
+        raise FleetError(
+            "There is nothing that Quarterdeck can undo.",
+            f"{unmarked} of the newest commits do not bear its mark (Made-by: Quarterdeck): they were made by hand, or "
+            "by a Quarterdeck that did not mark them yet. Those are left alone.",
+            f"See qd history; by hand: git -C {shlex.quote(str(folder))} revert COMMIT",
+        )
     raise FleetError(
         "There is nothing to undo.",
         "Quarterdeck has not changed the inventory, as far as its git repository knows.",

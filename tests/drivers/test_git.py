@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.domain.errors import FleetError
+from console.domain.record import obstacle, way_out
 from console.drivers.git import Git
 
 
@@ -184,3 +186,74 @@ async def test_a_broken_repository_is_no_missing_one(folder: Path) -> None:
     with pytest.raises(FleetError) as caught:
         await made.commit(folder, ["fleet.toml"], "x")
     assert "Mend the repository" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
+async def test_the_lock_of_a_killed_git_is_told_with_the_way_out(folder: Path, name: str) -> None:
+    made = await repository(folder)
+    lock = folder / ".git" / name
+    lock.touch()
+    state = await made.standing(folder)
+    assert state.lock == str(lock)
+    assert str(lock) in obstacle(state) and way_out(state, str(folder)).endswith(f"rm {lock}")
+    (folder / "fleet.toml").write_text("changed")
+    with pytest.raises(FleetError) as caught:
+        await made.commit(folder, ["fleet.toml"], "x")
+    assert "is locked" in caught.value.title and caught.value.hint.endswith(f"rm {lock}")
+    lock.unlink()
+    assert (await made.standing(folder)).lock == ""
+    assert await made.commit(folder, ["fleet.toml"], "x")
+
+
+async def test_a_lock_that_goes_away_soon_is_nothing_to_tell(folder: Path) -> None:
+    made = await repository(folder)
+    lock = folder / ".git/index.lock"
+    lock.touch()
+    asked = asyncio.create_task(made.standing(folder))
+    asyncio.get_running_loop().call_later(0.5, lock.unlink)
+    assert (await asked).lock == ""
+
+
+async def test_what_people_wrote_is_committed_without_the_mark(folder: Path) -> None:
+    made = await repository(folder)
+    (folder / "fleet.toml").write_text("by hand")
+    await made.commit(folder, ["fleet.toml"], "Keep", by_hand=True)
+    assert [commit.ours for commit in await made.log(folder, 9)] == [False, True]
+
+
+async def test_what_is_not_committed_has_its_name_in_the_inventory(folder: Path) -> None:
+    made = await repository(folder)
+    inner = folder / "inner"
+    (inner / "hosts").mkdir(parents=True)
+    (inner / "hosts/a.toml").write_text("x")
+    (inner / "hosts/.a.toml.qd-new").write_text("left by a killed write")
+    assert (await made.standing(inner)).uncommitted == ("hosts/a.toml",)
+
+
+async def test_a_git_that_takes_too_long_leaves_no_lock(folder: Path) -> None:
+    made = await repository(folder)
+    hook = folder / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch started; exec sleep 600\n")
+    hook.chmod(0o755)
+    (folder / "fleet.toml").write_text("changed")
+    committing = asyncio.create_task(made.commit(folder, ["fleet.toml"], "x"))
+    async with asyncio.timeout(30):
+        while not (folder / "started").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+    committing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await committing
+    assert not list((folder / ".git").glob("*.lock"))
+
+
+async def test_nothing_that_git_starts_can_ask_on_the_terminal(folder: Path) -> None:
+    made = await repository(folder)
+    hook = folder / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ncut -d' ' -f6,7 /proc/$$/stat > session\n")
+    hook.chmod(0o755)
+    (folder / "fleet.toml").write_text("changed")
+    await made.commit(folder, ["fleet.toml"], "x")
+    session, terminal = (folder / "session").read_text().split()
+    assert int(session) != os.getsid(0) and terminal == "0"

@@ -126,6 +126,27 @@ def test_short_spellings_of_tables_are_edited_in_place(text: str) -> None:
     assert rtoml.loads(edited_text(text, before, {"guests": {}})).get("guests", {}) == {}
 
 
+def test_what_is_added_at_the_end_and_removed_again_leaves_nothing() -> None:
+    for text in (TEXT + "\n", "[guests.web]\n", "# The end.\n", ""):
+        known = BEFORE["guests"] if text.startswith("# The first") else {"web": {}} if text.startswith("[") else {}
+        before = {"guests": known}
+        after = {"guests": {**known, "new": {"vcpus": 3, "disks": {"boot": {"size": "5"}}}}}
+        edited = edited_text(text, before, after)
+        assert "[guests.new.disks.boot]" in edited
+        assert edited_text(edited, after, before) == text
+
+
+@pytest.mark.parametrize(("written", "key"), [("false", "autostart"), ("true", "agent")])
+def test_a_switch_that_somebody_wrote_stays_written(written: str, key: str) -> None:
+    """What is left out has a meaning, and so the line could go; but it may have been put there for its comment."""
+    text = f"[guests.web]\n{key} = {written}   # see the wiki\nvcpus = 1\n"
+    usual = {"guests": {"web": {"vcpus": 1}}}
+    other = {"guests": {"web": {"vcpus": 1, key: written == "false"}}}
+    turned = edited_text(text, usual, other)
+    assert f"{key} = {'true' if written == 'false' else 'false'}   # see the wiki" in turned
+    assert edited_text(turned, other, usual) == text
+
+
 def test_text_that_only_looks_like_a_table_is_refused_in_words() -> None:
     text = 'description = """\n[guests.web]\n"""\n'
     with pytest.raises(FleetError, match="by hand"):

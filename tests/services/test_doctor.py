@@ -113,8 +113,9 @@ def test_the_repository() -> None:
     assert "merge" in only(RepositoryState(operation="merge")).sentence
     assert only(RepositoryState(upstream="origin/main", ahead=2)).remedy == "git -C /x push"
     assert "a.toml" in only(RepositoryState(uncommitted=("hosts/a.toml", "b", "c", "d"))).sentence
-    owner = only(FleetError("git failed.", "fatal: detected dubious ownership in repository at '/x'"))
-    assert "safe.directory /x" in owner.remedy
+    assert only(FleetError("git failed.", "Why.", "The way out.")).remedy == "The way out."
+    locked = only(RepositoryState(lock="/x/.git/index.lock"))
+    assert locked.mark is Mark.BAD and locked.remedy.endswith("rm /x/.git/index.lock") and "killed" in locked.sentence
 
 
 def test_generated_files() -> None:

@@ -56,14 +56,14 @@ def inventory(world: World) -> dict[str, str]:
 
 async def test_a_create_is_undone_its_disk_stays(kept: World) -> None:
     assert (await kept.create()).ok
-    before = git(kept.folder, "show", "HEAD^:hosts/vhost-a.toml").rstrip()
+    before = git(kept.folder, "show", "HEAD^:hosts/vhost-a.toml")
     plan = await plan_of(kept)
     assert plan.title == "Undo: Create vhost-a/new"
     assert [step.sentence for step in plan.steps] == ["undefine new"]
     assert any("stays on vhost-a" in warning for warning in plan.warnings)
     assert (await kept.apply(plan)).ok
     assert "new" not in kept.session.store.fleet.hosts["vhost-a"].guests
-    assert (kept.folder / "hosts/vhost-a.toml").read_text().rstrip() == before
+    assert (kept.folder / "hosts/vhost-a.toml").read_text() == before
     assert any("new" in volume for volume in kept.host.pools["default"])
     assert subjects(kept)[0] == "Undo: Create vhost-a/new"
 
@@ -194,6 +194,17 @@ async def test_with_no_change_of_ours_there_is_nothing_to_undo(tmp_path: Path) -
     made = open_world(tmp_path / "inventory", hosts(), tmp_path / "state", Git())
     with pytest.raises(FleetError, match="There is nothing to undo"):
         await made.session.last_change()
+
+
+async def test_commits_without_the_mark_are_said_to_be_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "inventory"
+    write(folder)
+    await Git().init(folder)
+    await Git().commit(folder, ["fleet.toml", "hosts"], "Create vhost-a/web", by_hand=True)
+    made = open_world(folder, hosts(), tmp_path / "state", Git())
+    with pytest.raises(FleetError, match="nothing that Quarterdeck can undo") as refused:
+        await made.session.last_change()
+    assert "Made-by: Quarterdeck" in refused.value.detail and f"git -C {folder} revert" in refused.value.hint
 
 
 def test_a_network_that_changed_since_is_refused() -> None:
