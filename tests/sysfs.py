@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -169,7 +169,7 @@ BRIDGE = Pci(address="0000:00:01.0", id="8086:1901", kind=0x060400, group=1, dri
 
 
 def rtx(bus: str, group: int, driver: str = "vfio-pci", **more: object) -> list[Pci]:
-    """An RTX 3080 with its audio function, in a group of its own."""
+    """An RTX 3080 with its audio function, in a group of its own. more: what is other with its display function."""
     card = Pci(
         address=f"0000:{bus}:00.0",
         id="10de:2206",
@@ -177,9 +177,11 @@ def rtx(bus: str, group: int, driver: str = "vfio-pci", **more: object) -> list[
         subsystem="10de:1467",
         driver=driver,
         group=group,
+        behind=BRIDGE.address,
         bars=(16 * MIB, 256 * MIB, 0, 32 * MIB),
+        boot_vga=0,
         rom=True,
-        **{"behind": BRIDGE.address, "boot_vga": 0, "drm": "card1" if driver == "nvidia" else "", **more},  # type: ignore[arg-type]
+        drm="card1" if driver == "nvidia" else "",
     )
     audio = Pci(
         address=f"0000:{bus}:00.1",
@@ -191,7 +193,7 @@ def rtx(bus: str, group: int, driver: str = "vfio-pci", **more: object) -> list[
         behind=BRIDGE.address,
         bars=(16 * 1024,),
     )
-    return [card, audio]
+    return [replace(card, **more), audio]  # type: ignore[arg-type]
 
 
 SCREEN = Pci(address="0000:03:00.0", id="1a03:2000", kind=0x030000, driver="ast", group=9, boot_vga=1)

@@ -37,7 +37,7 @@ if [ -n "${SSH_CONNECTION-}" ]; then ip -o route get "${SSH_CONNECTION%% *}" 2>/
 echo "== nvidia"
 all "$r"/proc/driver/nvidia/gpus/*/information | grep -e 'Device Minor'
 echo "== holders"
-ls -l "$r"/proc/[0-9]*/fd 2>/dev/null | grep -E -e ':$' -e ' -> /dev/(dri|nvidia|vfio)'
+ls -lR "$r"/proc/[0-9]*/fd 2>/dev/null | grep -E -e ':$' -e ' -> /dev/(dri|nvidia|vfio)'
 echo "== processes"
 all "$r"/proc/[0-9]*/comm
 echo "== host"

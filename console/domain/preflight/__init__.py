@@ -1,0 +1,64 @@
+"""What would go wrong if a guest got a device, read from the host's own facts, before anything is asked of libvirt.
+
+One small pure rule for each concern: facts and wish -> ok, warning, block or "not known", with the evidence and the
+remedy. Sources: the kernel's vfio documentation, libvirt's hostdev code, and the trouble that others had in public.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from console.domain.preflight import guest, host, isolation, parts
+from console.domain.preflight.case import Case, Finding, Rule, Verdict
+
+RULES: tuple[Rule, ...] = (
+    isolation.drift,
+    host.in_use,
+    isolation.iommu,
+    isolation.interrupt_remapping,
+    isolation.group,
+    isolation.functions,
+    isolation.acs,
+    isolation.identical,
+    host.binding,
+    host.critical,
+    host.boot_gpu,
+    host.whole_card,
+    guest.machine,
+    guest.firmware,
+    guest.rom,
+    guest.hidden,
+    guest.window,
+    guest.resizable,
+    guest.memory,
+    guest.memory_lock,
+    guest.balloon,
+    guest.hugepages,
+    guest.numa,
+    parts.virtual_function,
+    parts.mediated,
+    parts.vgpu,
+    parts.reset,
+    parts.d3cold,
+    parts.staying,
+)
+
+
+def preflight(case: Case) -> tuple[Finding, ...]:
+    """Return one finding for each rule, in the order of RULES; accepted warnings are marked so."""
+    found = (rule(case) for rule in RULES)
+    accepted = set(case.device.accepted)
+    return tuple(
+        replace(finding, accepted=True) if finding.verdict is Verdict.WARNING and finding.rule in accepted else finding
+        for finding in found
+    )
+
+
+def blocks(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return what stands in the way."""
+    return tuple(finding for finding in findings if finding.verdict is Verdict.BLOCK)
+
+
+def warnings(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return what is to be accepted first."""
+    return tuple(f for f in findings if f.verdict is Verdict.WARNING and not f.accepted)
