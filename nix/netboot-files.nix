@@ -3,7 +3,7 @@
 # Without nixpkgs, so that a server can read its inventory anew while it runs:
 #   nix-instantiate --eval --strict --json netboot-files.nix --argstr settings FILE [--argstr inventory FOLDER]
 # settings: a JSON file with { server = { address, port, subnet = { first, mask } }, timeoutS, installer,
-# machines.NAME = { mac, address, entry }, entries.NAME = { title, cmdline, initrds } }, checked by the module that
+# machines.NAME = { mac, address, entry }, entries.NAME = { title, cmdline, initrd } }, checked by the module that
 # wrote it. What comes out of the inventory is checked here: it becomes lines of dnsmasq's and iPXE's.
 {
   settings,
@@ -70,7 +70,7 @@ let
     machine:
     machine.address != null
     && match "[0-9a-f]{2}(:[0-9a-f]{2}){5}" machine.mac != null
-    && match "[a-zA-Z0-9][a-zA-Z0-9._-]*" machine.name != null
+    && match "[a-zA-Z0-9][a-zA-Z0-9._/-]*" machine.name != null
     && (
       let
         found = octets (bare machine.address);
@@ -80,13 +80,13 @@ let
       found != null && builtins.all (octet: octet < 256) found && masked == first
     );
 
+  named = machines: map (name: machines.${name} // { inherit name; }) (attrNames machines);
+
+  # Who speaks first of a card wins: this server's configuration, what fleet.toml has it boot, the rest.
   machines =
-    let
-      written = map (name: given.machines.${name} // { inherit name; }) (attrNames given.machines);
-      taken = map (machine: machine.mac) written;
-    in
-    # What the server's own configuration says of a card wins over the inventory.
-    written ++ filter (machine: !elem machine.mac taken) (concatMap ofHost hosts);
+    named given.machines
+    ++ concatMap (data: named (data.netboot.machines or { })) hosts
+    ++ concatMap ofHost hosts;
 
   names = attrNames given.entries;
   base = "http://${given.server.address}:${toString given.server.port}";
@@ -95,7 +95,6 @@ let
     name:
     let
       entry = given.entries.${name};
-      images = genList (place: "initrd-${toString place}") entry.initrds;
     in
     [
       ""
@@ -103,12 +102,12 @@ let
       (concatStringsSep " " (
         [ "kernel ${base}/${name}/kernel" ]
         ++ (if entry.cmdline == "" then [ ] else [ entry.cmdline ])
-        # UEFI hands the archives over by these names; a BIOS does not mind them.
-        ++ map (image: "initrd=${image}") images
+        # UEFI hands the archive over by this name; a BIOS does not mind it.
+        ++ (if entry.initrd then [ "initrd=initrd" ] else [ ])
         ++ [ "|| goto failed" ]
       ))
     ]
-    ++ map (image: "initrd --name ${image} ${base}/${name}/${image} || goto failed") images
+    ++ (if entry.initrd then [ "initrd --name initrd ${base}/${name}/initrd || goto failed" ] else [ ])
     ++ [ "boot || goto failed" ];
 
   menu =
@@ -145,7 +144,7 @@ let
       ]
     );
 
-  # Two cards with one address, or one card twice: the first one is answered. `qd check` names the conflict.
+  # listToAttrs keeps the first of equal names.
   unique =
     key: found:
     attrValues (

@@ -168,6 +168,7 @@ in
     host = {
       mac = optional mac "The MAC address of its first network card.";
       address = optional address "Its address on the management network.";
+      sshHostKey = optional publicKey "Its pinned SSH host key; null as long as it has not been installed.";
       accel = optional (types.enum [
         "kvm"
         "tcg"

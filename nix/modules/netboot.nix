@@ -36,20 +36,8 @@ let
   folder = "/run/fleet-netboot";
 
   line = types.strMatching "[^\n\r]*";
-  source = types.either types.path (
-    types.submodule {
-      options = {
-        url = mkOption {
-          type = types.str;
-          description = "Where it is fetched from, once, when this server is built.";
-        };
-        hash = mkOption {
-          type = types.strMatching "sha(256|512)-.*";
-          description = "What it must be: a build with another content fails.";
-        };
-      };
-    }
-  );
+  image = types.strMatching "(https?://[^\n]+|/[^\n]+)";
+  hash = types.nullOr (types.strMatching "sha(256|512)-[A-Za-z0-9+/=]+");
   loader =
     what: default:
     mkOption {
@@ -63,18 +51,31 @@ let
   ipxeX86 = if isX86 then pkgs.ipxe else pkgs.pkgsCross.gnu64.ipxe;
   ipxeArm = if isX86 then pkgs.pkgsCross.aarch64-multiplatform.ipxe else pkgs.ipxe;
 
-  fetched = image: if image ? url then pkgs.fetchurl { inherit (image) url hash; } else image;
+  # A URL is fetched when this server is built, and must be what its hash says; else it is a file of the store.
+  fetched =
+    url: hash:
+    if hash == null then
+      url
+    else
+      pkgs.fetchurl {
+        inherit url hash;
+      };
   images = pkgs.linkFarm "fleet-netboot-images" (
     concatMap (
       name:
       let
         entry = cfg.entries.${name};
-        link = file: image: {
-          name = "${name}/${file}";
-          path = fetched image;
-        };
       in
-      [ (link "kernel" entry.kernel) ] ++ lib.imap0 (place: link "initrd-${toString place}") entry.initrds
+      [
+        {
+          name = "${name}/kernel";
+          path = fetched entry.kernel entry.kernelHash;
+        }
+      ]
+      ++ optional (entry.initrd != null) {
+        name = "${name}/initrd";
+        path = fetched entry.initrd entry.initrdHash;
+      }
     ) (lib.attrNames cfg.entries)
   );
   loaders = pkgs.linkFarm "fleet-netboot-loaders" (
@@ -110,7 +111,7 @@ let
       machines = mapAttrs (_: machine: { inherit (machine) mac address entry; }) cfg.machines;
       entries = mapAttrs (_: entry: {
         inherit (entry) title cmdline;
-        initrds = lib.length entry.initrds;
+        initrd = entry.initrd != null;
       }) cfg.entries;
     }
   );
@@ -147,11 +148,17 @@ in
         is watched. A string, not a path: it is not to be copied into the store.
       '';
     };
+    network = mkOption {
+      type = types.nullOr types.str;
+      default = fleet.host.network;
+      defaultText = lib.literalExpression "config.fleet.host.network";
+      description = "The network of the fleet that it serves.";
+    };
     interface = mkOption {
       type = types.nullOr (types.strMatching "[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}");
       default =
-        if fleet.host.network == null then null else fleet.networks.${fleet.host.network}.bridge;
-      defaultText = lib.literalMD "the bridge of `fleet.host.network`";
+        if cfg.network == null then null else fleet.networks.${cfg.network}.bridge;
+      defaultText = lib.literalMD "the bridge of `fleet.netboot.network`";
       description = "The interface that it serves; nothing is answered on any other.";
     };
     address = mkOption {
@@ -164,14 +171,14 @@ in
     gateway = mkOption {
       type = types.nullOr types.str;
       default =
-        if fleet.host.network == null then null else fleet.networks.${fleet.host.network}.gateway;
-      defaultText = lib.literalMD "the gateway of `fleet.host.network`";
+        if cfg.network == null then null else fleet.networks.${cfg.network}.gateway;
+      defaultText = lib.literalMD "the gateway of `fleet.netboot.network`";
       description = "The router that machines are told of.";
     };
     dns = mkOption {
       type = types.listOf types.str;
-      default = if fleet.host.network == null then [ ] else fleet.networks.${fleet.host.network}.dns;
-      defaultText = lib.literalMD "the name servers of `fleet.host.network`";
+      default = if cfg.network == null then [ ] else fleet.networks.${cfg.network}.dns;
+      defaultText = lib.literalMD "the name servers of `fleet.netboot.network`";
       description = "The name servers that machines are told of.";
     };
     httpPort = mkOption {
@@ -221,13 +228,23 @@ in
                 description = "The line of the menu.";
               };
               kernel = mkOption {
-                type = source;
-                description = "The kernel: a file of the store, or a URL with its hash.";
+                type = image;
+                description = "The kernel: a URL, or a file of the store.";
               };
-              initrds = mkOption {
-                type = types.listOf source;
-                default = [ ];
-                description = "The initial RAM disks, in order.";
+              kernelHash = mkOption {
+                type = hash;
+                default = null;
+                description = "What the URL must hold (sha256-...): a build with another content fails.";
+              };
+              initrd = mkOption {
+                type = types.nullOr image;
+                default = null;
+                description = "The initial RAM disk: a URL, or a file of the store.";
+              };
+              initrdHash = mkOption {
+                type = hash;
+                default = null;
+                description = "As `kernelHash`.";
               };
               cmdline = mkOption {
                 type = line;
@@ -281,6 +298,22 @@ in
       assertion = machine.entry == null || cfg.entries ? ${machine.entry};
       message = "fleet.netboot.machines.${name} is to boot ${toString machine.entry}, which fleet.netboot.entries does not have.";
     }) cfg.machines
+    ++ concatMap (
+      name:
+      let
+        entry = cfg.entries.${name};
+        check = what: url: hash: {
+          assertion = url == null || lib.hasPrefix "/" url == (hash == null);
+          message =
+            "fleet.netboot.entries.${name}.${what} needs a hash exactly when it is a URL: "
+            + "what comes over the network is booted only when it is known.";
+        };
+      in
+      [
+        (check "kernel" entry.kernel entry.kernelHash)
+        (check "initrd" entry.initrd entry.initrdHash)
+      ]
+    ) (lib.attrNames cfg.entries)
     ++ mapAttrsToList (name: _: {
       assertion = builtins.match "[a-zA-Z0-9][a-zA-Z0-9._-]*" name != null;
       message = "fleet.netboot.entries.\"${name}\" cannot be a label of a menu: letters, digits, '-', '_' and '.' can.";
@@ -290,7 +323,7 @@ in
       installer = {
         title = mkDefault "Install NixOS on this machine";
         kernel = mkDefault "${installer.system.build.fleetNetboot}/kernel";
-        initrds = mkDefault [ "${installer.system.build.fleetNetboot}/initrd" ];
+        initrd = mkDefault "${installer.system.build.fleetNetboot}/initrd";
         cmdline = mkDefault "init=${installer.system.build.toplevel}/init ${toString installer.boot.kernelParams}";
       };
     };

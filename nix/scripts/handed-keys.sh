@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in stage 1, sourced by whatever shell is there. FROM: the folder `ssh` of the second initrd archive, which the
 # kernel unpacks over the first. INTO: the root of the system that is about to start. CMDLINE: the kernel's command
 # line; with fleet.keys=handed in it the files must be there. `lost` is what to do when they are not.
