@@ -14,6 +14,7 @@ from screens.base import ConsoleScreen
 from screens.fleet import FleetScreen
 from screens.history import History
 from screens.terminal import TerminalApp
+from screens.too_small import TooSmall, is_too_small
 from screens.widgets import Notice
 from screens.work import Work
 
@@ -49,6 +50,14 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
         self.session.store.subscribe(self._changed)
         self.set_interval(1.0, self._second)
         self.call_after_refresh(self._connect)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Cover the screens while there is no room for them."""
+        if is_too_small(event.size):
+            if not any(isinstance(screen, TooSmall) for screen in self.screen_stack):
+                self.push_screen(TooSmall())
+        elif isinstance(self.screen, TooSmall):
+            self.pop_screen()
 
     def _connect(self) -> None:
         self.run_worker(self._start(), name="connect")

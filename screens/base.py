@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
-from textual.events import Resize
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -20,14 +19,12 @@ from screens.actions import BY_ID, Action, Context, actions_in
 from screens.offers import footer_keys, is_bound
 from screens.situation import Situation
 from screens.terminal import TerminalApp
-from screens.widgets import Header, KeysFooter, Notice, Sheet, StatusLine
+from screens.widgets import Header, KeysFooter, Notice, StatusLine
 from screens.work import Work
 
 if TYPE_CHECKING:
     from console.services.session import Session
     from screens.command_bar import Command
-
-LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 
 
 class ConsoleScreen(Screen[None]):
@@ -69,7 +66,6 @@ class ConsoleScreen(Screen[None]):
 
     def frame_top(self) -> Iterator[Widget]:
         """Yield what stands above the body."""
-        yield Sheet(id="too-small")
         yield Header([()])
 
     def frame_bottom(self) -> Iterator[Widget]:
@@ -82,20 +78,6 @@ class ConsoleScreen(Screen[None]):
         """Show the last message and the keys that make sense here and now."""
         self.status_line.show([self.work.status()])
         self.footer.show_keys(footer_keys(self.CONTEXT, self.situation()))
-
-    def on_resize(self, event: Resize) -> None:
-        """Say what size is needed when this one cannot hold the screen."""
-        width, height = event.size
-        small = width < LEAST_WIDTH or height < LEAST_HEIGHT
-        self.set_class(small, "-small")
-        if small:
-            self.query_one("#too-small", Sheet).show(
-                [
-                    [("Quarterdeck needs a larger terminal:", "")],
-                    [(f"at least {LEAST_WIDTH} x {LEAST_HEIGHT},", "")],
-                    [(f"this one has {width} x {height}.", "")],
-                ]
-            )
 
     def on_screen_resume(self) -> None:
         """Catch up with what changed while another screen was in front."""

@@ -86,7 +86,6 @@ class FleetScreen(FleetMoves):
 
     def on_resize(self, event: Resize) -> None:
         """Put the detail below or beside the list."""
-        super().on_resize(event)
         self.set_class(event.size.width >= WIDE, "-wide")
         self.call_after_refresh(self._show_around)
 

@@ -61,7 +61,6 @@ class GuestScreen(ScrollingScreen):
 
     def on_resize(self, event: Resize) -> None:
         """Put the graphs above or beside the facts."""
-        super().on_resize(event)
         self.set_class(event.size.width >= WIDE, "-wide")
         self.call_after_refresh(self.show_store)
 

@@ -55,7 +55,6 @@ class HostScreen(ScrollingScreen):
 
     def on_resize(self, event: Resize) -> None:
         """Put the facts below or beside the rest."""
-        super().on_resize(event)
         self.set_class(event.size.width >= WIDE, "-wide")
         self.call_after_refresh(self.show_store)
 

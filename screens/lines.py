@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from screens.widgets import Line, Span, fit, line_width, wrapped
 
 
-def hanging(prefix: Line, text: str, style: str, width: int) -> list[Line]:
-    """Return text after a prefix; where it wraps it goes on under itself."""
+def hanging(prefix: Line, text: str, style: str, width: int, *, least: int = 16) -> list[Line]:
+    """Return text after a prefix; where it wraps it goes on under itself, in `least` cells or more."""
     indent = line_width(prefix)
-    parts = wrapped(text, max(16, width - indent))
+    parts = wrapped(text, max(least, width - indent))
     return [[*(prefix if place == 0 else [(" " * indent, "")]), (part, style)] for place, part in enumerate(parts)]
 
 
