@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.cells import cell_len
-
 from console.domain.observed import GuestSample
 from console.domain.plan import Difference
 from console.domain.standing import GuestView, HostView
 from console.services.wishes import GpuChoice
 from screens.figures import NOT_REPORTED, size
 from screens.history import History
-from screens.widgets import Line, Span, wrapped
+from screens.widgets import Line, Span, line_width, wrapped
 
 LABEL = 10
 """Cells of the label column."""
@@ -52,7 +50,7 @@ def joined(parts: Sequence[str], width: int) -> Line:
     """Return as many of these parts as fit into `width` cells, each after two blanks; none is cut."""
     text = ""
     for part in parts:
-        if part and len(text) + 2 + len(part) <= width:
+        if part and line_width([(f"{text}  {part}", "")]) <= width:
             text += f"  {part}"
     return [(text, "")]
 
@@ -72,7 +70,7 @@ def block(lines: Sequence[Line], width: int) -> list[Line]:
     result: list[Line] = []
     for line in lines:
         text = "".join(part for part, _ in line)
-        if cell_len(text) + 2 <= width:
+        if line_width(line) + 2 <= width:
             result.append([(" ", ""), *line])
             continue
         indent = " " * (1 + len(text) - len(text.lstrip()))

@@ -9,11 +9,12 @@ from typing import Any
 
 from console.domain.errors import Fault, FleetError
 from console.domain.plan import Outcome, Plan
+from console.domain.text import cells, plain, plain_lines
 
 
 def safe(text: str) -> str:
-    """Return text without anything that could drive a terminal; line ends stay."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    """Return text without anything that could drive a terminal or misalign a line; line ends stay."""
+    return plain_lines(text)
 
 
 def counted(number: int, what: str) -> str:
@@ -35,10 +36,11 @@ def show_json(value: Any) -> None:
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print aligned columns; a column whose head begins with ">" is right-aligned."""
     right = [head.startswith(">") for head in heads]
-    cells = [[head.lstrip(">") for head in heads], *([safe(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for row in cells:
-        padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))
+    table = [[head.lstrip(">") for head in heads], *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(cells(row[column]) for row in table) for column in range(len(heads))]
+    for row in table:
+        blanks = [" " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True)]
+        padded = (b + c if r else c + b for c, b, r in zip(row, blanks, right, strict=True))
         print("  ".join(padded).rstrip())
 
 
@@ -47,7 +49,7 @@ def show_facts(facts: Sequence[tuple[str, str]]) -> None:
     width = max(len(label) for label, _ in facts)
     for label, value in facts:
         if value:
-            print(f"{label.ljust(width)}  {safe(value)}")
+            print(f"{label.ljust(width)}  {plain(value)}")
 
 
 def show_error(error: FleetError) -> None:
@@ -61,11 +63,11 @@ def show_error(error: FleetError) -> None:
 def show_plan(plan: Plan) -> None:
     """Print what a plan would do."""
     if plan.is_empty and not plan.refusals and not plan.pending:
-        print(f"{plan.title}: nothing to do.")
+        print(safe(f"{plan.title}: nothing to do."))
         return
-    print(plan.title)
+    print(safe(plan.title))
     for file in plan.files:
-        print(f"  file     {file.name}  ({file.summary})")
+        print(safe(f"  file     {file.name}  ({file.summary})"))
     for difference in plan.differences:
         when = f"  ({difference.when})" if difference.when else ""
         change = f"{difference.seen or '—'} → {difference.wanted or '—'}"
@@ -73,7 +75,7 @@ def show_plan(plan: Plan) -> None:
     for step in plan.steps:
         print(safe(f"  do       {step.host}  {step.sentence}"))
     for key in plan.pending:
-        print(f"  pending  {key}  {key.host} is not up")
+        print(safe(f"  pending  {key}  {key.host} is not up"))
     for refusal in plan.refusals:
         print(safe(f"  refused  {refusal}"))
     for warning in plan.warnings:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from console.domain.errors import FleetError
 from console.domain.shape_devices import facts_of, key_of, number, pci_address, spelled
+from console.domain.text import escaped
 from console.domain.values import KIB, format_size_kib, parse_size_kib
 
 METADATA_NS = "https://quarterdeck.invalid/ns/domain/1"
@@ -66,7 +67,7 @@ def shape_of(xml: str) -> dict[str, str]:
             # Two of a kind (two sound cards) share a key.
             parts.setdefault(key, []).append(value)
     facts |= {key: ", ".join(sorted(values)) for key, values in parts.items()}
-    return {_plain(key): _plain(value) for key, value in facts.items() if value}
+    return {escaped(key): escaped(value) for key, value in facts.items() if value}
 
 
 def identity_of(xml: str) -> tuple[str | None, str | None]:
@@ -122,15 +123,8 @@ def _parsed(xml: str) -> Element:
     except (ElementTree.ParseError, ValueError) as error:
         raise FleetError(title, f"It is not plain XML: {error}.") from None
     if root.tag != "domain":
-        raise FleetError(title, f"It is not a domain but {_plain(root.tag)[:60]!r}.")
+        raise FleetError(title, f"It is not a domain but {escaped(root.tag)[:60]!r}.")
     return root
-
-
-def _plain(text: str) -> str:
-    """Return text on one line without control characters, which could drive the operator's terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _kib(text: str) -> int:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 from console.domain.ssh_key import key_fault
+from console.domain.text import plain
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}\Z")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
@@ -24,9 +25,9 @@ KIB = {"K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """Return text quoted for a sentence: control characters escaped, cut at `limit` characters."""
+    """Return text quoted for a sentence: plain (see console.domain.text), cut at `limit` characters."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut) + '"'
+    return f'"{plain(cut)}"'
 
 
 def parse_name(text: str) -> str:

@@ -11,6 +11,8 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
 
+from console.domain.text import plain_lines
+
 MAX_BYTES = 1024 * 1024
 """A full log is kept once, as NAME.1: together they never take much more than twice this."""
 
@@ -57,7 +59,7 @@ class _Lines(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = f"{at} {record.levelname} [{record.process}] {record.name}: "
         text = head + super().format(record)
-        return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+        return plain_lines(text)
 
 
 def start_log(path: Path) -> LogFile:

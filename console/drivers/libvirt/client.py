@@ -94,7 +94,7 @@ class LibvirtClient:
                 return self._silent(host, f"It did not answer within {timeout_s:g} s.")
             except FleetError as error:
                 if self._targets is not None and any(target.name == host for target in self._targets):
-                    return self._silent(host, str(error), DownReason.FAILED)
+                    return self._silent(host, _sentence(error), DownReason.FAILED)
                 raise
             if not isinstance(reply, wire.Observed):
                 raise FleetError(f"{host} was not read", "The libvirt process answered something else.")
@@ -198,7 +198,7 @@ class LibvirtClient:
                 self._fault = error
                 self._turn.set()
                 for host in list(self._hosts.values()):
-                    self._show(replace(host, state=HostState.DOWN, reason=DownReason.FAILED, error=str(error)))
+                    self._show(replace(host, state=HostState.DOWN, reason=DownReason.FAILED, error=_sentence(error)))
             else:
                 began = asyncio.get_running_loop().time()
                 await self._listen(reader)
@@ -336,6 +336,11 @@ class _ProcessLost(HostUnreachable):
             "Whether the last change was made is not known.",
             "It is being started again: look at the host before repeating it.",
         )
+
+
+def _sentence(error: FleetError) -> str:
+    """Return an error on one line, as what is observed of a host has it."""
+    return " ".join(line if line.endswith(".") else f"{line}." for line in str(error).splitlines())
 
 
 class _Listener:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
+from console.domain.text import escaped
+
 LIMIT = 4 * 1024 * 1024
 """Characters; capabilities of a big host are about 100 KB, a domain 10 KB."""
 
@@ -49,5 +51,4 @@ def number(text: str | None) -> int | None:
 
 def clean(text: str, limit: int = 400) -> str:
     """Return text in which control characters are escaped, cut at `limit` characters."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return escaped(text if len(text) <= limit else text[: limit - 1] + "…")
