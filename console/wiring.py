@@ -22,11 +22,13 @@ from console.drivers import machine as machine_driver
 from console.drivers import ssh
 from console.drivers.base import HostTarget
 from console.drivers.git import Git
+from console.drivers.job_process import JobProcess
 from console.drivers.libvirt.client import LibvirtClient
 from console.drivers.libvirt.leftovers import leftovers
 from console.drivers.libvirt.wire import READ_ONLY
 from console.drivers.logfile import LogFile, current_log, start_log
 from console.drivers.watch import FileWatch
+from console.services.apply import Workplace
 from console.services.session import Session
 from console.services.view import View
 
@@ -64,7 +66,14 @@ def open_session(folder: Path) -> Session:
         watch=FileWatch(),
         targets=_targets(runtime / "ssh"),
         fingerprint=ssh.fingerprint,
+        runner=JobProcess(log_path(folder)),
     )
+
+
+def open_workplace(folder: Path) -> Workplace:
+    """Return what a job's own process works with. It knows no hosts until it is told their targets."""
+    runtime = _runtime_of(folder)
+    return Workplace(folder, repository(), LibvirtClient(runtime, str(folder)))
 
 
 def open_view(folder: Path) -> View:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from console.domain.observed import (
     StoragePool,
     Volume,
 )
+from console.domain.plan import Plan
 from console.domain.record import Commit, RepositoryState
 from console.domain.shape import identity_of, pci_of, shape_of
 from console.domain.verbs import (
@@ -44,7 +46,10 @@ from console.domain.verbs import (
     Undefine,
     Verb,
 )
-from console.drivers.base import HostTarget
+from console.drivers.base import HostTarget, Repository
+from console.services.apply import Workplace, carry_out
+from console.services.jobs import recorded
+from console.services.journal import Journal
 
 NOW = datetime(2026, 5, 17, 12, 0, tzinfo=UTC)
 """When everything in memory happens."""
@@ -303,6 +308,33 @@ class FakeHypervisors:
         """Have whoever listens hear of the hosts as they are now."""
         for event in self._changed.values():
             event.set()
+
+
+class FakeRunner:
+    """Implements `JobRunner` in this process: jobs are tasks, on the hosts and the repository in memory.
+
+    refusal: why none can be started. tasks: those that were.
+    """
+
+    def __init__(self, hypervisors: FakeHypervisors, repository: Repository) -> None:
+        self.hypervisors = hypervisors
+        self.repository = repository
+        self.refusal: FleetError | None = None
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, folder: Path, journal: Path, descriptor: int, targets: tuple[HostTarget, ...]) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        kept = Journal(journal, os.dup(descriptor), lambda: NOW)
+        plan = recorded(journal).plan
+        assert plan is not None
+        self.tasks.append(asyncio.create_task(self._work(plan, kept, folder)))
+
+    async def _work(self, plan: Plan, journal: Journal, folder: Path) -> None:
+        try:
+            await carry_out(plan, journal, Workplace(folder, self.repository, self.hypervisors))
+        finally:
+            journal.close()
 
 
 class FakeRepository:

@@ -47,7 +47,8 @@ class Job:
     inventory's change, "" when there is none; change_state: where that stands. lines: the last lines of its journal
     for people, oldest first ("12:04:31  vhost-a  define trainer: done"). rest: how many steps are left to do or to
     do again, 0 when a retry would do nothing. outcome: how it ended, None until then. taken_back: when it fails or is
-    cancelled, what it did is undone, the inventory's change with it; otherwise that stays.
+    cancelled, what it did is undone, the inventory's change with it; otherwise that stays. rest_of: the job of which
+    it does the rest, "" for none.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Job:
     rest: int = 0
     outcome: Outcome | None = None
     taken_back: bool = False
+    rest_of: str = ""
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from console.domain.model import Accel
+from console.domain.hardware import HostHardware
+from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import HostObservation
 from console.domain.record import Commit, RepositoryState
 from console.domain.verbs import Verb
@@ -58,6 +59,13 @@ class Repository(Protocol):
         """Return fleet.toml and the hosts' files as they were at a commit. Raises FleetError for an unknown one."""
 
 
+class HardwareReader(Protocol):
+    """What hosts' kernels say of their devices."""
+
+    async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
+        """Return what the host's kernel says now. Raises HostUnreachable, and FleetError where there is none to ask."""
+
+
 class Watch(Protocol):
     """The file system's word that an inventory was changed by somebody."""
 
@@ -72,6 +80,18 @@ class HostKeys(Protocol):
         """Return the public key ("ssh-ed25519 AAAA...") that the host of a qemu+ssh URI offers now.
 
         Nothing vouches for it: the operator compares its fingerprint. Raises HostUnreachable or FleetError.
+        """
+
+
+class JobRunner(Protocol):
+    """Carries jobs out beside us, so that they go on when we end."""
+
+    async def start(self, folder: Path, journal: Path, descriptor: int, targets: tuple[HostTarget, ...]) -> None:
+        """Somebody carries out the job of this journal now, and writes into it how that goes.
+
+        folder: the inventory. descriptor: the journal, open for writing; whoever carries the job out shares it, and
+        with it the journal's lock, until the job has ended. Closing ours is left to us. targets: how the hosts of the
+        inventory are reached. Raises FleetError when nobody can be started: then nothing was done.
         """
 
 

@@ -13,14 +13,16 @@ from console.domain.model import Fleet, Guest, GuestKey
 from console.domain.plan import ApplyMode, InventoryChange, Outcome, Plan, Progress
 from console.domain.record import Commit
 from console.domain.values import shown
-from console.drivers.base import HostKeys, HostTarget, Hypervisors, Repository, Watch
+from console.drivers.base import HostKeys, HostTarget, Hypervisors, JobRunner, Repository, Watch
 from console.inventory.schema import default_uri
 from console.services import guests, hosts, power
 from console.services import plan as plans
-from console.services.apply import Workplace, apply
 from console.services.change import preview_change
 from console.services.edit import plan_edit
+from console.services.following import begin, follow
+from console.services.journal import request_cancel
 from console.services.memory import remember
+from console.services.rest import plan_rest
 from console.services.undo import Undoable, last_change, plan_undo
 from console.services.view import View
 from console.services.wishes import GuestWish, HostKey, HostWish, PowerAction
@@ -34,6 +36,17 @@ REMEMBER_S = 60.0
 log = logging.getLogger(__name__)
 
 
+def _nothing(plan: Plan) -> Outcome:
+    if plan.refusals:
+        return Outcome(
+            ok=False,
+            sentence=f"{plan.title}: refused.",
+            failures=tuple((plan.title, refusal) for refusal in plan.refusals),
+            pending=plan.pending,
+        )
+    return Outcome(ok=True, sentence=f"{plan.title}: nothing to do.", pending=plan.pending)
+
+
 def _ignore(progress: Progress) -> None:
     """Report nothing."""
 
@@ -41,8 +54,8 @@ def _ignore(progress: Progress) -> None:
 class Session(View):
     """The inventory, what its hosts report, and what can be done about it.
 
-    state: where journals, locks and the last known state are kept. targets: as of View.
-    fingerprint: of an SSH public key, as ssh-keygen shows it.
+    state: where the last known state is kept. targets: as of View. fingerprint: of an SSH public key, as ssh-keygen
+    shows it. runner: carries jobs out.
     """
 
     read_only = False
@@ -57,12 +70,14 @@ class Session(View):
         watch: Watch,
         targets: Callable[[Fleet], tuple[HostTarget, ...]],
         fingerprint: Callable[[str], str],
+        runner: JobRunner,
     ) -> None:
         super().__init__(folder, state, hypervisors, watch, targets)
         self._host_keys = host_keys
         self._state = state
         self._fingerprint = fingerprint
-        self._place = Workplace(folder, state, self.store, repository, hypervisors)
+        self._repository = repository
+        self._runner = runner
 
     async def close(self) -> None:
         """Let go of the hosts; nothing on them changes."""
@@ -130,15 +145,15 @@ class Session(View):
 
     async def history(self, limit: int) -> tuple[Commit, ...]:
         """Return the newest recorded changes, newest first."""
-        return await self._place.repository.log(self.folder, limit)
+        return await self._repository.log(self.folder, limit)
 
     async def diff(self, commit: str) -> str:
         """Return what a recorded change did to the files, as a unified diff."""
-        return await self._place.repository.diff(self.folder, commit)
+        return await self._repository.diff(self.folder, commit)
 
     async def last_change(self) -> Undoable:
         """Return what plan_undo can undo. Raises FleetError when there is nothing."""
-        return await last_change(self.folder, self._place.repository)
+        return await last_change(self.folder, self._repository)
 
     def plan_undo(self, last: Undoable) -> Plan:
         """Plan the inverse of the last recorded change."""
@@ -167,8 +182,18 @@ class Session(View):
         return replace(plan, files=await asyncio.to_thread(preview_change, self.folder, plan.change))
 
     async def apply(self, plan: Plan, report: Callable[[Progress], None] = _ignore) -> Outcome:
-        """Carry a plan out; see console.services.apply."""
-        outcome = await apply(plan, self._place, report)
+        """Have a plan carried out as a job, and return how it ended; who stops waiting leaves the job running.
+
+        Raises FleetError, with nothing changed, when the inventory refuses the change or a host is busy.
+        """
+        if plan.is_empty:
+            return _nothing(plan)
+        targets = await asyncio.to_thread(self._targets, self.store.fleet)
+        tail = await begin(self.folder, plan, self._runner, targets, self.store.clock)
+        try:
+            outcome = await follow(tail, plan, report, self.reread)
+        finally:
+            await self.read_jobs()
         if plan.change is not None:
             try:
                 await self._retarget()
@@ -178,6 +203,24 @@ class Session(View):
         # What is planned next must see what was done now.
         await self.observe(sorted({step.host for step in plan.steps}), timeout_s=SETTLE_TIMEOUT_S)
         return outcome
+
+    async def cancel_job(self, job: str) -> None:
+        """Ask a job to end, whoever began it; it does so between two steps."""
+        await self.read_jobs()
+        found = self.store.job(job)
+        if found is None:
+            raise FleetError(f"There is no job {shown(job)}.", "", "See: qd job list")
+        if found.state.ended:
+            raise FleetError(f"{found.title} has ended already.", f"Job {job} is {found.state.value}.")
+        await asyncio.to_thread(request_cancel, self.folder, job)
+        await self.read_jobs()
+
+    def plan_rest(self, job: str) -> Plan:
+        """Plan what a job that failed, was cancelled or was interrupted has left; the store must know the job."""
+        found = self.store.job(job)
+        if found is None:
+            raise FleetError(f"There is no job {shown(job)}.", "", "See: qd job list")
+        return plan_rest(self.store, found, self._jobs.record(job))
 
     async def change(self, change: InventoryChange) -> Outcome:
         """Make a change of the inventory alone."""

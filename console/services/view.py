@@ -18,11 +18,15 @@ from console.inventory.store import Store
 from console.services import passthrough
 from console.services import plan as plans
 from console.services.definitions import definition
+from console.services.jobs import Jobs
 from console.services.memory import recall
 from console.services.wishes import GpuChoice
 
 REREAD_S = 60.0
 """The files are read again this often whoever tells of a change: some file systems never tell."""
+
+JOBS_S, IDLE_JOBS_S = 0.25, 1.0
+"""So often the jobs' journals are looked at: while one runs, and otherwise."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +56,8 @@ class View:
         self._watch = watch
         self._targets = targets
         self._tasks: list[asyncio.Task[None]] = []
+        self._jobs = Jobs(folder)
+        self._jobs_turn = asyncio.Lock()
 
     async def start(self, *, follow: bool = True) -> None:
         """Connect to the hosts; from now on the store receives what they report. Once more: try once more.
@@ -71,7 +77,13 @@ class View:
         for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(ended, Exception):
                 log.error("A task of the session had failed.", exc_info=ended)
+        self._jobs.close()
         await self.hypervisors.close()
+
+    async def read_jobs(self) -> None:
+        """Have the store know the jobs of this inventory as they stand now, whoever began them."""
+        async with self._jobs_turn:
+            self.store.set_jobs(await asyncio.to_thread(self._jobs.read))
 
     async def observe(self, names: Sequence[str], *, timeout_s: float) -> None:
         """Have the store know what these hosts report now; a silent one is known as down after timeout_s."""
@@ -116,16 +128,24 @@ class View:
 
     def _duties(self, *, follow: bool) -> list[Coroutine[None, None, None]]:
         """Return what is done from start to close."""
-        return [self._feed(), *([self._follow(), self._reread_regularly()] if follow else [])]
+        return [
+            self._feed(),
+            *([self._follow(), self._reread_regularly(), self._follow_jobs()] if follow else []),
+        ]
 
     async def _feed(self) -> None:
         async for changes in self.hypervisors.updates():
-            # A fleet may answer all at once: one host a turn, and its view made here, so that keys and frames get theirs.
+            # A fleet may answer all at once: one host a turn, its view made here, and keys and frames in between.
             for name, seen in changes.items():
                 self.store.set_observed({name: seen})
                 if name in self.store.fleet.hosts:
                     self.store.host(name)
                 await asyncio.sleep(0)
+
+    async def _follow_jobs(self) -> None:
+        while True:
+            await self.read_jobs()
+            await asyncio.sleep(JOBS_S if any(not job.state.ended for job in self.store.jobs) else IDLE_JOBS_S)
 
     async def _follow(self) -> None:
         try:

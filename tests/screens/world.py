@@ -26,7 +26,17 @@ from console.inventory.files import read_inventory
 from console.services.session import Session
 from screens.app import QuarterdeckApp
 from screens.fleet import FleetScreen
-from tests.fakes import NOW, FakeGuest, FakeHost, FakeHostKeys, FakeHypervisors, FakeRepository, FakeWatch, pci_card
+from tests.fakes import (
+    NOW,
+    FakeGuest,
+    FakeHost,
+    FakeHostKeys,
+    FakeHypervisors,
+    FakeRepository,
+    FakeRunner,
+    FakeWatch,
+    pci_card,
+)
 
 DEADLINE_S = 10.0
 
@@ -190,15 +200,17 @@ def make_world(folder: Path) -> World:
     read.require_sound()
     hosts = [_live(read.fleet, name) for name in ("vhost-a", "vhost-b", "vhost-c", "vhost-d")]
     hypervisors = FakeHypervisors(*hosts)
+    repository = FakeRepository()
     session = Session(
         inventory,
         folder / "state",
         hypervisors,
-        FakeRepository(),
+        repository,
         FakeHostKeys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICU0d08mm7mD1Y2qwjggrY2GorDkUsrDrjUQEKEsQhBA"),
         FakeWatch(),
         lambda fleet: (),
         lambda key: "SHA256:fingerprint",
+        FakeRunner(hypervisors, repository),
     )
     world = World(session, hypervisors)
     session.store.clock = lambda: world.now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,17 +17,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from console.domain.errors import FleetError
+from console.domain.job import JobState
 from console.domain.model import Fleet, Guest, GuestKey
 from console.domain.observed import GuestState, HostObservation
-from console.domain.plan import ApplyMode, Plan, Step
+from console.domain.plan import ApplyMode, Plan, Step, StepState
 from console.domain.standing import Standing
 from console.domain.verbs import CreateVolume, Define, DeleteVolume
 from console.generate.domain_xml import domain_xml
 from console.inventory.files import Inventory
-from console.inventory.store import Store
+from console.inventory.store import Store, utc_now
 from console.services.definitions import definition
 from console.services.edit import plan_edit
-from console.services.journal import host_locks
+from console.services.journal import Journal, host_locks
 from console.services.plan import plan_fleet, plan_remove
 from console.services.power import plan_autostart, plan_power
 from console.services.wishes import PowerAction
@@ -36,28 +38,41 @@ from tests.services.world import NEW, WEB, World, wish
 from tests.sound import sound_fleets
 
 
+def jobs_of(world: World) -> Path:
+    return world.folder / ".quarterdeck/jobs"
+
+
+def events(lines: list[dict[str, object]]) -> list[str]:
+    return [" ".join(str(line[key]) for key in ("event", "index", "state") if key in line) for line in lines]
+
+
 def journal(world: World, job: str) -> list[dict[str, object]]:
-    path = world.state / "journal" / f"{job}.jsonl"
+    path = jobs_of(world) / f"{job}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 async def test_the_journal_has_a_line_for_each_event_in_order(world: World) -> None:
     outcome = await world.create(start=True)
     lines = journal(world, outcome.job)
-    assert [line["event"] for line in lines] == ["plan", "inventory", *["start", "done"] * 3, "end"]
-    assert lines[0]["title"] == "Create new on vhost-a" and len(lines[0]["steps"]) == 3  # type: ignore[arg-type]
-    assert lines[1]["commit"] == outcome.commit and "hosts/vhost-a.toml" in lines[1]["files"]  # type: ignore[operator]
-    assert all(str(line["at"]).endswith("+00:00") and isinstance(line["pid"], int) for line in lines)
-    assert lines[-1]["ok"] is True
+    steps = [f"step {index} {state}" for index in range(3) for state in ("running", "done")]
+    assert events(lines) == ["job", "change running", "change done", *steps, "end done"]
+    plan: dict[str, object] = lines[0]["plan"]  # type: ignore[assignment]
+    assert plan["title"] == "Create new on vhost-a" and len(plan["steps"]) == 3  # type: ignore[arg-type]
+    assert lines[2]["commit"] == outcome.commit and "hosts/vhost-a.toml" in lines[2]["files"]  # type: ignore[operator]
+    assert all(str(line["at"]).endswith("+00:00") for line in lines)
+    assert "@" in str(lines[0]["operator"])
 
 
 async def test_the_journal_tells_failure_and_undo(world: World) -> None:
     world.fake.fail_at = {2}
     outcome = await world.create()
-    events = [line["event"] for line in journal(world, outcome.job)]
-    assert events == ["plan", "inventory", "start", "done", "start", "failed", "undone", "undone", "end"]
-    last = journal(world, outcome.job)[-1]
-    assert last["ok"] is False and last["undone"] == list(outcome.undone)
+    lines = journal(world, outcome.job)
+    assert events(lines)[3:] == [
+        *("step 0 running", "step 0 done", "step 1 running", "step 1 failed", "step 0 undone"),
+        *("change undone", "change undone", "end failed"),
+    ]
+    end: dict[str, object] = lines[-1]["outcome"]  # type: ignore[assignment]
+    assert end["ok"] is False and end["undone"] == list(outcome.undone)
 
 
 async def test_a_change_that_the_inventory_refuses_is_in_the_journal_too(world: World) -> None:
@@ -65,13 +80,14 @@ async def test_a_change_that_the_inventory_refuses_is_in_the_journal_too(world: 
     world.edit("hosts/vhost-a.toml", "vcpus = 2", "vcpus = ")
     with pytest.raises(FleetError):
         await world.apply(plan)
-    newest = max((world.state / "journal").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert json.loads(newest.read_text().splitlines()[-1])["event"] == "refused"
+    assert events(journal(world, world.progress[-1].job))[-2:] == ["change failed", "end failed"]
+    job = world.session.store.job(world.progress[-1].job)
+    assert job is not None and (job.state, job.change_state) == (JobState.FAILED, StepState.FAILED)
 
 
 async def test_a_journal_that_cannot_be_begun_stops_everything(world: World) -> None:
-    folder = world.state / "journal"
-    folder.rename(world.state / "moved")
+    folder = jobs_of(world)
+    folder.rename(world.folder.parent / "moved")
     folder.write_text("a file in the way")
     files = world.files()
     with pytest.raises(FleetError) as caught:
@@ -80,15 +96,22 @@ async def test_a_journal_that_cannot_be_begun_stops_everything(world: World) -> 
     assert world.files() == files and world.fake.verbs == []
 
 
-async def test_a_journal_that_cannot_go_on_does_not_stop_a_job_halfway(world: World) -> None:
+async def test_journals_that_are_moved_away_do_not_stop_a_job_halfway(world: World) -> None:
     world.fake.gate.clear()
     running = asyncio.create_task(world.create())
     await world.fake.started.wait()
-    (world.state / "journal").rename(world.state / "moved")
+    jobs_of(world).rename(world.folder.parent / "moved")
     world.fake.gate.set()
     outcome = await running
-    assert outcome.ok and any("journal" in left and "not complete" in left for left in outcome.left)
-    assert world.session.store.guest(NEW).standing is Standing.IN_SYNC
+    assert outcome.ok and world.session.store.guest(NEW).standing is Standing.IN_SYNC
+
+
+def test_a_full_disk_is_told_once_and_leaves_no_half_line(tmp_path: Path) -> None:
+    full = Journal(tmp_path / "x.jsonl", os.open("/dev/full", os.O_RDWR), utc_now)
+    full.write("step", index=0)
+    full.write("step", index=1)
+    assert len(full.faults) == 1 and "not complete: No space left on device" in full.faults[0]
+    full.close()
 
 
 async def test_two_jobs_on_one_host_come_one_after_the_other(world: World) -> None:
@@ -150,19 +173,33 @@ async def test_one_host_that_fails_does_not_stop_another(world: World) -> None:
     assert world.session.store.guest(NEW).standing is Standing.PENDING
 
 
-async def test_an_interrupted_job_is_in_the_journal(world: World) -> None:
+async def test_who_stops_waiting_leaves_the_job_running(world: World) -> None:
     world.fake.gate.clear()
     running = asyncio.create_task(world.create())
     await world.fake.started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    job = world.session.store.jobs[0]
+    assert (job.title, job.state, job.rest) == ("Create new on vhost-a", JobState.RUNNING, 0)
     world.fake.gate.set()
-    (newest,) = [path for path in (world.state / "journal").iterdir() if "Create" in path.read_text()]
-    assert json.loads(newest.read_text().splitlines()[-1])["event"] == "interrupted"
+    await asyncio.gather(*world.runner.tasks)
+    await world.session.read_jobs()
+    assert world.session.store.jobs[0].state is JobState.DONE
+    await world.session.reread()
     await world.see()
-    assert (await world.apply(world.session.plan_fleet())).ok
     assert world.session.store.guest(NEW).standing is Standing.IN_SYNC
+
+
+async def test_a_job_that_nobody_can_carry_out_is_refused_and_says_so(world: World) -> None:
+    files = world.files()
+    world.runner.refusal = FleetError("The job was not begun.", "No process can be started.")
+    with pytest.raises(FleetError, match="was not begun"):
+        await world.create()
+    await world.session.read_jobs()
+    job = world.session.store.jobs[0]
+    assert job.state is JobState.FAILED and job.outcome and "No process" in job.outcome.failures[0][1]
+    assert world.files() == files
 
 
 async def test_refusals_alone_are_a_failure(world: World) -> None:
@@ -289,4 +326,4 @@ async def test_after_so_many_failures_no_other_guest_is_begun(world: World) -> N
     assert len(world.fake.verbs) == first + 2
     states = [world.session.store.guest(key).state for key in keys]
     assert states == [GuestState.RUNNING, GuestState.PAUSED, GuestState.RUNNING, GuestState.RUNNING]
-    assert [line["step"] for line in journal(world, outcome.job) if line["event"] == "not begun"] == ["suspend d"]
+    assert events(journal(world, outcome.job))[-2:] == ["step 3 skipped", "end failed"]

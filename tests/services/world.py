@@ -12,7 +12,7 @@ from console.domain.verbs import Verb
 from console.drivers.base import Repository
 from console.services.session import Session
 from console.services.wishes import BootChoice, GuestWish
-from tests.fakes import GIB, FakeHost, FakeHostKeys, FakeHypervisors, FakeRepository, FakeWatch, pci_card
+from tests.fakes import GIB, FakeHost, FakeHostKeys, FakeHypervisors, FakeRepository, FakeRunner, FakeWatch, pci_card
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC7OjStmcpGbLxEsTgF0QXauf3wNle8x9KNwvg3kSyAH"
 
@@ -97,6 +97,7 @@ class World:
     repository: Repository
     session: Session
     progress: list[Progress]
+    runner: FakeRunner
 
     @property
     def host(self) -> FakeHost:
@@ -127,7 +128,7 @@ class World:
         return {
             str(path.relative_to(self.folder)): path.read_text()
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and ".git" not in path.relative_to(self.folder).parts
+            if path.is_file() and not {".git", ".quarterdeck"} & set(path.relative_to(self.folder).parts)
         }
 
     def listings(self) -> object:
@@ -178,6 +179,7 @@ def open_world(folder: Path, fakes: Sequence[FakeHost], state: Path, repository:
     """Return a world of these hosts on the inventory in `folder`."""
     fake = FakeHypervisors(*fakes)
     kept = repository or FakeRepository()
+    runner = FakeRunner(fake, kept)
     session = Session(
         folder=folder,
         state=state,
@@ -187,5 +189,6 @@ def open_world(folder: Path, fakes: Sequence[FakeHost], state: Path, repository:
         watch=FakeWatch(),
         targets=lambda fleet: (),
         fingerprint=lambda key: f"SHA256:{len(key)}",
+        runner=runner,
     )
-    return World(folder, state, fake, kept, session, [])
+    return World(folder, state, fake, kept, session, [], runner)
