@@ -12,7 +12,7 @@ from console.domain.errors import FleetError
 from console.domain.model import Fleet
 from console.inventory.files import Inventory, read_inventory
 from console.services import doctor as checks
-from console.services.change import stale
+from console.services.change import generated_findings
 from console.services.doctor import SIGNS, Finding, Mark
 from console.wiring import inventory_folder, machine, open_session, repository
 
@@ -51,7 +51,7 @@ async def _findings(folder: Path) -> list[Finding]:
     except FleetError as error:
         findings += checks.repository_findings(str(folder), error)
     if not inventory.faults:
-        findings += checks.generated_findings([file.name for file in await asyncio.to_thread(stale, folder)])
+        findings += checks.generated_findings(await asyncio.to_thread(generated_findings, folder))
     library = next(finding for finding in findings if finding.what == "libvirt")
     if inventory.fleet.hosts and library.mark is Mark.GOOD:
         findings += await _hosts(folder, inventory.fleet)

@@ -184,26 +184,40 @@ def apply(options: Namespace) -> int:
 
 
 def generate(options: Namespace) -> int:
-    """qd generate [--check]: the generated files from the inventory."""
-    from console.services.change import regenerate, stale
+    """qd generate [--check | --overwrite]: the generated files from the inventory."""
+    from console.services.change import regenerate
 
     folder = inventory_folder(options.inventory)
     if options.check:
-        diffs = stale(folder)
-        for file in diffs:
-            sys.stdout.write(safe(file.diff))
-        if diffs:
-            raise FleetError(
-                f"{counted(len(diffs), 'generated file')} not as the inventory says.",
-                ", ".join(file.name for file in diffs),
-                "Write them with: qd generate",
-            )
-        return 0
-    done = asyncio.run(regenerate(folder, repository()))
+        return _check_generated(folder)
+    done = asyncio.run(regenerate(folder, repository(), overwrite=options.overwrite))
     if done.warning:
         print(f"qd: {safe(done.warning)}", file=sys.stderr)
     print(f"{counted(len(done.files), 'file')} written." if done.files else "Nothing to write: all is up to date.")
     return 0
+
+
+def _check_generated(folder: Path) -> int:
+    from console.services.change import generated_findings
+
+    found = generated_findings(folder)
+    for file in found.stale_diffs():
+        sys.stdout.write(safe(file.diff))
+    for file in found.edited_diffs():
+        print(f"{file.name} was edited by hand, from what the inventory says (-) to what is there (+):")
+        sys.stdout.write(safe(file.diff))
+    for name in found.foreign:
+        print(f"{name} is of no machine, and not written by Quarterdeck: it is left alone.")
+    if not found.stale and not found.edited:
+        return 0
+    lines = [f"{name}: stale. Write it with: qd generate" for name in found.stale]
+    lines += [
+        f"{name}: edited by hand. Keep the edit in machines/{name.rpartition('/')[2]}, or give it up: "
+        "qd generate --overwrite"
+        for name in found.edited
+    ]
+    count = counted(len(found.stale) + len(found.edited), "generated file")
+    raise FleetError(f"{count} not as the inventory says.", "\n".join(lines))
 
 
 def _screens(folder: Path, options: Namespace, *, read_only: bool) -> int:

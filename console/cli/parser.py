@@ -78,7 +78,9 @@ def build() -> argparse.ArgumentParser:
     for each in (plan, apply):
         each.add_argument("what", metavar="HOST|GUEST", nargs="?", help="only this one (default: the fleet)")
     generate = command(commands, "generate", "write the generated Nix files anew", "fleet", "generate")
-    generate.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if stale")
+    how = generate.add_mutually_exclusive_group()
+    how.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if stale or edited")
+    how.add_argument("--overwrite", action="store_true", help="also those that were edited by hand: the edits are lost")
     _history(_looks(command(commands, "history", "show who changed what, and when", "history", "history")), common)
     undo = command(commands, "undo", "undo the last change of the inventory", "history", "undo")
     undo.add_argument("--plan", action="store_true", help="only show what it would do")

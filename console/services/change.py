@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,15 +16,12 @@ from console.domain.plan import FileDiff, InventoryChange
 from console.domain.record import RepositoryState, obstacle, way_out
 from console.drivers.base import Repository
 from console.generate.nix import FOLDER as GENERATED
-from console.generate.nix import generated_files, machine_files
 from console.inventory.files import Inventory, changed_texts, parse_inventory, read_inventory
 from console.inventory.lock import locked
 from console.inventory.writing import EditedMeanwhile, text_of, write_files
+from console.services.generated import Findings, Written, examine, examine_change, file_diff
 
 log = logging.getLogger(__name__)
-
-Written = Mapping[str, tuple[str | None, str | None]]
-"""File -> (text before, text after), None where there is no file."""
 
 Edit = Callable[[], Written]
 """Reads the files as they are now and says what is to be written."""
@@ -153,10 +149,7 @@ async def _commit(
 def preview_change(folder: Path, change: InventoryChange) -> tuple[FileDiff, ...]:
     """Return what commit_change would write, as diffs. Raises as it does; writes nothing."""
     inventory = read_inventory(folder)
-    return tuple(
-        FileDiff(name=name, summary=_summary(name, old, new), diff=_diff(name, old, new))
-        for name, (old, new) in _changes(inventory, change, folder).items()
-    )
+    return tuple(file_diff(name, old, new) for name, (old, new) in _changes(inventory, change, folder).items())
 
 
 def _planned(folder: Path, change: InventoryChange) -> Written:
@@ -191,66 +184,34 @@ def _changes(inventory: Inventory, change: InventoryChange, folder: Path) -> dic
     changes: dict[str, tuple[str | None, str | None]] = {
         name: (inventory.texts.get(name), text) for name, text in texts.items()
     }
-    same_head = replace(before, hosts={}) == replace(after, hosts={})
-    for name in sorted(before.hosts.keys() | after.hosts.keys()):
-        if same_head and before.hosts.get(name) == after.hosts.get(name):
-            continue  # a machine's files hold nothing of other machines
-        wanted = machine_files(after, name) if name in after.hosts else {}
-        known = machine_files(before, name) if name in before.hosts else {}
-        for file in sorted(wanted.keys() | known.keys()):
-            old = text_of(folder / file)
-            if wanted.get(file) != known.get(file) and old != wanted.get(file):
-                changes[file] = (old, wanted.get(file))
-    return changes
+    generated = examine_change(before, after, folder)
+    generated.require_unedited(change.summary)
+    return changes | generated.stale
 
 
-def _diff(name: str, old: str | None, new: str | None) -> str:
-    return "".join(
-        difflib.unified_diff(
-            (old or "").splitlines(keepends=True), (new or "").splitlines(keepends=True), f"a/{name}", f"b/{name}"
-        )
-    )
+def generated_findings(folder: Path) -> Findings:
+    """Return the generated files that are not what the inventory says. Raises for faults."""
+    return examine(_sound(read_inventory(folder)), folder)
 
 
-def _summary(name: str, old: str | None, new: str | None) -> str:
-    lines = [line for line in _diff(name, old, new).splitlines()[2:] if line[:1] in "+-"]
-    more, less = sum(line[0] == "+" for line in lines), sum(line[0] == "-" for line in lines)
-    if old is None:
-        return f"new, {more} lines"
-    if new is None:
-        return "deleted"
-    return ", ".join(part for part in (more and f"+{more}", less and f"-{less}") if part) + " lines"
+async def regenerate(folder: Path, repository: Repository, *, overwrite: bool = False) -> Committed:
+    """Write every generated file that is stale, delete what belongs to no machine, commit.
 
-
-def stale(folder: Path) -> tuple[FileDiff, ...]:
-    """Return the generated files that are not what the inventory says, with diffs. Raises for faults."""
-    inventory = read_inventory(folder)
-    return tuple(
-        FileDiff(name=name, summary=_summary(name, old, new), diff=_diff(name, old, new))
-        for name, (old, new) in _stale(_sound(inventory), folder).items()
-    )
-
-
-async def regenerate(folder: Path, repository: Repository) -> Committed:
-    """Write every generated file that is stale, delete what belongs to no machine, commit."""
+    Raises FleetError with nothing written where one was edited by hand; overwrite: those are written too.
+    """
     return await _to_the_end(
-        _make(
-            folder, "Generate", lambda: _stale(_sound(read_inventory(folder)), folder), repository, refused="Generate"
-        )
+        _make(folder, "Generate", lambda: _regenerated(folder, overwrite=overwrite), repository, refused="Generate")
     )
 
 
 def write_generated(folder: Path) -> None:
     """Do the same for a new inventory, which nobody else knows yet. Raises FleetError for its faults."""
-    _write(folder, _stale(_sound(read_inventory(folder)), folder))
+    _write(folder, _regenerated(folder, overwrite=False))
 
 
-def _stale(fleet: Fleet, folder: Path) -> dict[str, tuple[str | None, str | None]]:
-    wanted = generated_files(fleet)
-    present = {f"{GENERATED}/{path.name}" for path in (folder / GENERATED).glob("*.nix")}
-    changes: dict[str, tuple[str | None, str | None]] = {}
-    for name in sorted(wanted.keys() | present):
-        old = text_of(folder / name)
-        if old != wanted.get(name):
-            changes[name] = (old, wanted.get(name))
-    return changes
+def _regenerated(folder: Path, *, overwrite: bool) -> Written:
+    findings = generated_findings(folder)
+    if overwrite:
+        return dict(sorted({**findings.stale, **findings.edited}.items()))
+    findings.require_unedited("Generate")
+    return findings.stale

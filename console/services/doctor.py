@@ -13,6 +13,7 @@ from console.domain.observed import DownReason, HostState
 from console.domain.record import RepositoryState, obstacle, way_out
 from console.domain.standing import HostView
 from console.domain.values import shown
+from console.services.generated import Findings
 from console.services.hosts import needs_key
 
 LEAST_COLUMNS, LEAST_LINES = 80, 24
@@ -93,12 +94,18 @@ def inventory_findings(folder: str, failure: FleetError | None, faults: Sequence
     return [Finding(Mark.BAD, "inventory", str(fault), f"Edit {folder}/{fault.file}") for fault in faults]
 
 
-def generated_findings(stale: Sequence[str]) -> list[Finding]:
-    """Judge the generated files. stale: those that are not what the inventory says."""
-    if not stale:
-        return [Finding(Mark.GOOD, "generated", "The generated files are what the inventory says.")]
-    names = ", ".join(stale[:3]) + (f" and {len(stale) - 3} more" if len(stale) > 3 else "")
-    return [Finding(Mark.WARN, "generated", f"Not what the inventory says: {names}.", "qd generate")]
+def generated_findings(found: Findings) -> list[Finding]:
+    """Judge the generated files."""
+    findings = []
+    for files, what, remedy in (
+        (list(found.stale), "Not what the inventory says", "qd generate"),
+        (list(found.edited), "Edited by hand, so that changes of their machines are refused", "qd generate --check"),
+        (found.foreign, "Of no machine, and not written by Quarterdeck: left alone", "Delete what you do not need"),
+    ):
+        if files:
+            names = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+            findings.append(Finding(Mark.WARN, "generated", f"{what}: {names}.", remedy))
+    return findings or [Finding(Mark.GOOD, "generated", "The generated files are what the inventory says.")]
 
 
 def repository_findings(folder: str, state: RepositoryState | FleetError) -> list[Finding]:

@@ -20,6 +20,7 @@ from console.services.doctor import (
     repository_findings,
     terminal_findings,
 )
+from console.services.generated import Findings
 from tests.services.world import World
 
 SOUND = Machine(
@@ -119,9 +120,11 @@ def test_the_repository() -> None:
 
 
 def test_generated_files() -> None:
-    assert not_good(generated_findings([])) == []
-    [finding] = not_good(generated_findings(["a", "b", "c", "d"]))
+    assert not_good(generated_findings(Findings())) == []
+    [finding] = not_good(generated_findings(Findings(stale=dict.fromkeys("abcd", (None, "")))))
     assert finding.remedy == "qd generate" and "a, b, c and 1 more" in finding.sentence
+    [finding] = not_good(generated_findings(Findings(edited={"a": ("", None)})))
+    assert finding.remedy == "qd generate --check" and "refused" in finding.sentence
 
 
 async def test_hosts(world: World) -> None:
