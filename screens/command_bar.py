@@ -18,9 +18,11 @@ from console.domain.standing import HostView
 from console.inventory.index import RowKey
 from console.inventory.store import Store
 from screens.actions import Action
+from screens.form import Box
 from screens.offers import is_bound, key_of
 from screens.situation import Situation
 from screens.states import guest_state, host_state
+from screens.type_ahead import TypeAhead
 from screens.widgets import KeysFooter, Line, Sheet, Span, fit, text_safe
 
 SHOWN = 10
@@ -45,10 +47,11 @@ class Entry:
     shown_key: str = ""
 
 
-class CommandBar(ModalScreen[Command | None]):
+class CommandBar(TypeAhead, ModalScreen[Command | None]):
     """Type, choose with the arrows, enter. Words are matched anywhere, in any order."""
 
     CSS_PATH = "command_bar.tcss"
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "back", id="command.leave", show=False, priority=True),
         Binding("up,shift+tab", "move(-1)", "up", id="command.up", show=False, priority=True),
@@ -66,6 +69,7 @@ class CommandBar(ModalScreen[Command | None]):
         self._now = now
         self._actions = [action for action in actions if action.command and is_bound(action, read_only=now.read_only)]
         self._views: list[HostView] = store.hosts()
+        self._text = ""
         self._found: list[Entry] = []
         self._cursor = 0
 
@@ -77,7 +81,7 @@ class CommandBar(ModalScreen[Command | None]):
     def compose(self) -> ComposeResult:
         """Lay out the text and the choices."""
         with Vertical(id="command-bar"):
-            box = Input(compact=True, placeholder="what to do, or where to go")
+            box = Box(compact=True, placeholder="what to do, or where to go")
             box.cursor_blink = False
             yield box
             yield Sheet(id="command-choices")
@@ -85,29 +89,37 @@ class CommandBar(ModalScreen[Command | None]):
 
     def on_mount(self) -> None:
         """Begin with everything."""
-        self.box.focus()
         self._search("")
+        self.begin(self.box)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search as it is typed."""
-        self._search(event.value)
+        """Search as it is typed; by what stands in the box, since a key may have done so already."""
+        self._search(self.box.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Choose."""
+        self._search(event.value)
         if self._found:
             self.dismiss(self._found[self._cursor].command)
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Leave without a choice."""
+        await self.settled()
         self.dismiss(None)
 
-    def action_move(self, by: int) -> None:
-        """Move the cursor."""
+    async def action_move(self, by: int) -> None:
+        """Move the cursor among what was found for all that is typed."""
+        await self.settled()
+        self._search(self.box.value)
         if self._found:
             self._cursor = max(0, min(len(self._found) - 1, self._cursor + by))
             self._show()
 
     def _search(self, text: str) -> None:
+        """Find what matches; the cursor stays while the text does."""
+        if self._found and text == self._text:
+            return
+        self._text = text
         self._found = list(islice(search(text, self._actions, self._now, self._views, self._store), 200))
         self._cursor = 0
         self._show()

@@ -17,7 +17,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from console.domain.plan import Danger, Plan
+from screens.form import Box
 from screens.plan_lines import cautions, happenings, targets
+from screens.type_ahead import TypeAhead
 from screens.widgets import KeysFooter, Line, Sheet, fit
 
 WIDTH = 72
@@ -27,10 +29,11 @@ STOP_AFTER = 3
 """Failures after which a plan for several guests stops, unless another number is chosen."""
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(TypeAhead, ModalScreen[bool]):
     """Dismisses with True when the operator said yes: by y, or by typing the plan's word. `plan` is what to do then."""
 
     CSS_PATH = "plan.tcss"
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "answer(False)", "back", id="confirm.no", priority=True, show=False),
         Binding("enter", "enter", "confirm", id="confirm.yes", priority=True, show=False),
@@ -61,7 +64,7 @@ class Confirm(ModalScreen[bool]):
                 yield Sheet(self._stop_lines(), id="confirm-stop")
             if self.typing:
                 yield Sheet([[], [("Type ", ""), (self.plan.confirm_word, "strong"), (" to go on:", "")]])
-                box = Input(compact=True, id="confirm-word")
+                box = Box(compact=True, id="confirm-word")
                 box.cursor_blink = False
                 yield box
             yield Sheet(id="confirm-said")
@@ -72,6 +75,11 @@ class Confirm(ModalScreen[bool]):
                     ("escape", "back" if self.typing else "no, go back"),
                 )
             )
+
+    def on_mount(self) -> None:
+        """Give the keyboard to the box, where there is one."""
+        if self.typing:
+            self.begin(self.query_one(Input))
 
     def _stop_lines(self) -> list[Line]:
         number = self.plan.stop_after
@@ -92,8 +100,10 @@ class Confirm(ModalScreen[bool]):
             event.stop()
             self.dismiss(event.key == "y")
 
-    def action_enter(self) -> None:
+    async def action_enter(self) -> None:
         """Go on when the word is right. Enter alone is no answer: it is pressed too easily twice."""
+        if self.typing:
+            await self.settled()
         said = self.query_one("#confirm-said", Sheet)
         if not self.typing:
             said.show([[("Press y to do it.", "warn")]])

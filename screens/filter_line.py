@@ -10,6 +10,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from console.inventory.filter import HINT
+from screens.form import Box
 from screens.widgets import Sheet, fit
 
 
@@ -34,7 +35,7 @@ class FilterLine(Vertical):
         """Lay out slash, text and count, and the hint below."""
         with Horizontal(classes="filter-row"):
             yield Sheet([[("/", "accent")]], classes="filter-slash")
-            box = Input(self._text, compact=True, select_on_focus=False)
+            box = Box(self._text, compact=True, select_on_focus=False)
             box.cursor_blink = False
             yield box
             yield Sheet([()], classes="filter-count")

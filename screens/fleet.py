@@ -263,7 +263,7 @@ class FleetScreen(FleetMoves):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Bind escape only while there is something to leave: a filter, marks, an order."""
-        if action == "act" and parameters[0] == "show-all":
+        if action in {"act", "press"} and parameters[0] == "show-all" and self.focused is None:
             return bool(self.match or self.query("#filter") or self.marks or self.order)
         return super().check_action(action, parameters)
 

@@ -22,22 +22,24 @@ NAMED_LETTERS = frozenset({"slash", "colon", "question_mark", "minus", "space"})
 def bindings(context: Context) -> list[BindingType]:
     """Return the key bindings of a screen; each has the action's id, so that a keymap can move it.
 
-    A key that could be typed takes effect before the next one is looked at (priority): else a burst such as
-    "/zt", pasted or held up on a slow line, would run commands with the letters meant for the filter.
+    A key takes effect before the next one is looked at (priority): else a burst such as "/zt", pasted or held up on a
+    slow line, would run commands with the letters meant for the filter, and "↓↓x" be done to the row it began on.
+    While something is typed, letters are its own, and other keys the screen's as far as it has no use for them.
     """
     return [
         Binding(
             key,
-            f"{'press' if (is_letter := len(key) == 1 or key in NAMED_LETTERS) else 'act'}('{action.id}')",
+            f"{name}('{action.id}')",
             action.label,
             show=False,
             id=action.id,
             tooltip=action.help,
-            priority=is_letter,
+            priority=name == "press",
         )
         for action in actions_in(context)
         for key in action.keys.split(",")
         if key
+        for name in (("press",) if len(key) == 1 or key in NAMED_LETTERS else ("press", "act"))
     ]
 
 

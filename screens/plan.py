@@ -20,7 +20,7 @@ from console.domain.verbs import Define, Undefine
 from screens.apply import ApplyScreen
 from screens.confirm import Confirm
 from screens.diff import DiffScreen
-from screens.form import typed
+from screens.form import Box, typed
 from screens.lines import hanging, title
 from screens.plan_lines import cautions, counts, whole_plan
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, line_width
@@ -43,9 +43,9 @@ class PlanScreen(Screen[Outcome | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "enter", "apply", id="plan.apply", priority=True, show=False),
         Binding("escape", "back", "back", id="plan.back", priority=True, show=False),
-        Binding("q", "back", "back", id="plan.quit", show=False),
-        Binding("d", "diff", "see the diff", id="plan.diff", show=False),
-        Binding("x", "disks", "delete disks", id="plan.disks", show=False),
+        Binding("q", "key('back')", "back", id="plan.quit", priority=True, show=False),
+        Binding("d", "key('diff')", "see the diff", id="plan.diff", priority=True, show=False),
+        Binding("x", "key('disks')", "delete disks", id="plan.disks", priority=True, show=False),
         Binding("down", "scroll(1)", "down", id="plan.down", priority=True, show=False),
         Binding("up", "scroll(-1)", "up", id="plan.up", priority=True, show=False),
         Binding("pagedown", "page(1)", "page down", id="plan.pagedown", priority=True, show=False),
@@ -81,7 +81,7 @@ class PlanScreen(Screen[Outcome | None]):
             yield Sheet(id="plan-lines")
             if self.disks:
                 yield Sheet(id="plan-disks")
-                box = Input(compact=True, id="plan-delete", placeholder="none")
+                box = Box(compact=True, id="plan-delete", placeholder="none")
                 box.cursor_blink = False
                 yield box
                 yield Sheet(id="plan-said")
@@ -91,7 +91,7 @@ class PlanScreen(Screen[Outcome | None]):
     def on_mount(self) -> None:
         """Show the plan at once, its files as soon as they are known."""
         self.show_plan()
-        self.run_worker(self._preview(), group="preview", exclusive=True)
+        self.run_worker(self._preview, group="preview", exclusive=True)
 
     def on_resize(self) -> None:
         """Wrap to the new width."""
@@ -186,7 +186,7 @@ class PlanScreen(Screen[Outcome | None]):
             except FleetError as error:
                 self._said = error.title
             else:
-                self.run_worker(self._preview(), group="preview", exclusive=True)
+                self.run_worker(self._preview, group="preview", exclusive=True)
         self.show_plan()
         return not self._said and not unknown
 
@@ -215,6 +215,14 @@ class PlanScreen(Screen[Outcome | None]):
             self.set_focus(None)
         else:
             self.dismiss(None)
+
+    async def action_key(self, name: str) -> None:
+        """Do what a letter is bound to. Priority: the next key, of a burst, is already for the box that x leads to."""
+        await self.run_action(name)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave letters to who is typed into."""
+        return not (action == "key" and self._typing)
 
     def action_disks(self) -> None:
         """Go to the box for the disks' names."""
