@@ -15,10 +15,11 @@ from pathlib import Path
 
 import console
 from console.domain.errors import FleetError
-from console.domain.machine import Machine
+from console.domain.machine import Machine, Sharing
 from console.domain.model import Fleet
 from console.domain.values import shown
 from console.drivers import machine as machine_driver
+from console.drivers import sharing as sharing_driver
 from console.drivers import ssh
 from console.drivers.base import HostTarget
 from console.drivers.git import Git
@@ -160,6 +161,15 @@ async def machine(folder: Path) -> Machine:
         log_bytes=machine_driver.size_of(log_path(folder)),
         stale=leftovers(),
     )
+
+
+async def sharing(folder: Path) -> Sharing:
+    """Return whose an inventory is, and who can use what is in it. Raises OSError."""
+    try:
+        git = await repository().shares(folder)
+    except FleetError:
+        git = None  # told with the repository itself
+    return await asyncio.to_thread(sharing_driver.sharing, folder, git)
 
 
 def demo_folder(*, fresh: bool) -> Path:

@@ -14,7 +14,7 @@ from console.inventory.files import Inventory, read_inventory
 from console.services import doctor as checks
 from console.services.change import generated_findings
 from console.services.doctor import SIGNS, Finding, Mark
-from console.wiring import inventory_folder, machine, open_session, repository
+from console.wiring import inventory_folder, machine, open_session, repository, sharing
 
 
 def doctor(options: Namespace) -> int:
@@ -50,6 +50,7 @@ async def _findings(folder: Path) -> list[Finding]:
         findings += checks.repository_findings(str(folder), await repository().standing(folder))
     except FleetError as error:
         findings += checks.repository_findings(str(folder), error)
+    findings += checks.sharing_findings(await sharing(folder))
     if not inventory.faults:
         findings += checks.generated_findings(await asyncio.to_thread(generated_findings, folder))
     library = next(finding for finding in findings if finding.what == "libvirt")

@@ -40,6 +40,26 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Whose an inventory's folder is. owner, group: names, or numbers without one. members: some of the group's.
+
+    shared: the group works in it. writable, member: what the operator may, and is. unshared: files and folders in it
+    that not every member can use. git: git makes its files for all of them, None without a repository.
+    """
+
+    path: str
+    owner: str
+    group: str
+    mode: int
+    shared: bool
+    members: tuple[str, ...] = ()
+    member: bool = True
+    writable: bool = True
+    unshared: tuple[str, ...] = ()
+    git: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StaleProcess:
     """A libvirt process that no console can reach any more, and why that is."""
 

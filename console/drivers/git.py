@@ -200,7 +200,7 @@ class Git:
                 await self._run(folder, "var", f"GIT_{role}_IDENT")
             return []
         except FleetError:
-            user = getpass.getuser()
+            user = _me()
             return ["-c", f"user.name={user}", "-c", f"user.email={user}@{socket.gethostname()}"]
 
     async def _run(self, folder: Path, *arguments: str) -> str:
@@ -245,7 +245,7 @@ def _refusal(verb: str, folder: Path, why: str) -> FleetError:
         owner = _owner(Path(found[1]))
         return FleetError(
             f"git does not trust the repository {found[1]}.",
-            f"It belongs to {owner}, and you are {getpass.getuser()}: what git runs there (hooks) would be {owner}'s.",
+            f"It belongs to {owner}, and you are {_me()}: what git runs there (hooks) would be {owner}'s.",
             f"If you trust {owner}: git config --global --add safe.directory {shlex.quote(found[1])}",
         )
     if found := re.search(r"Unable to create '(.+\.lock)': File exists", why):
@@ -258,6 +258,13 @@ def _refusal(verb: str, folder: Path, why: str) -> FleetError:
         way_out = "qd doctor says what is not shared with you, and how to mend it."
         return FleetError(f"You may not write to the repository of {folder}.", why, way_out)
     return FleetError(f"git {verb} failed in {folder}.", why, "Mend the repository; the files themselves are written.")
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except KeyError:
+        return f"user-{os.getuid()}"
 
 
 def _owner(path: Path) -> str:

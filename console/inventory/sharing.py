@@ -6,15 +6,38 @@ whatever the umask of who makes it; everywhere else the umask decides, as usual.
 
 from __future__ import annotations
 
+import grp
 import os
 import secrets
 import stat
 from pathlib import Path
 
+from console.domain.errors import FleetError
+from console.domain.values import shown
+
 
 def is_shared(mode: int) -> bool:
     """Return whether a folder of this mode is one that a group works in."""
     return bool(mode & stat.S_IWGRP)
+
+
+def share_folder(folder: Path, group: str) -> None:
+    """Give a folder to a group of operators, made first if it is not there; what is in it already stays as it is.
+
+    Others may read it if the umask, or its mode, lets them. Raises FleetError naming what stands in the way.
+    """
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except (KeyError, ValueError):
+        way_out = "Make it, and put its members in: groupadd GROUP; usermod -aG GROUP USER"
+        raise FleetError(f"There is no group {shown(group)}.", "Nothing was made.", way_out) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chown(folder, -1, gid)
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_ISGID | stat.S_IRWXG)
+    except PermissionError as error:
+        way_out = f"Only its owner may, who has to be in the group: usermod -aG {group} USER, then log in again."
+        raise FleetError(f"{folder} cannot be given to {group}.", f"{error.strerror}.", way_out) from None
 
 
 def make_folder(path: Path) -> None:

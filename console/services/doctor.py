@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from console.domain.errors import Fault, FleetError, InventoryError
-from console.domain.machine import Folder, Machine, Terminal
+from console.domain.machine import Folder, Machine, Sharing, Terminal
 from console.domain.model import Accel, Fleet
 from console.domain.observed import DownReason, HostState
 from console.domain.record import RepositoryState, obstacle, way_out
@@ -129,6 +130,35 @@ def repository_findings(folder: str, state: RepositoryState | FleetError) -> lis
         found.append(Finding(Mark.WARN, "history", f"Commits: {text}", f"git -C {folder} push"))
     whole = f"In git, up to date with {state.upstream}." if state.upstream else "In git, without an upstream."
     return found or [Finding(Mark.GOOD, "history", whole)]
+
+
+def sharing_findings(sharing: Sharing) -> list[Finding]:
+    """Judge who can work on the inventory, and whether all who should can use all of it."""
+    folder, group = shlex.quote(sharing.path), sharing.group
+    found = []
+    if not sharing.writable:
+        why = f"It belongs to {sharing.owner}, group {group}, mode {sharing.mode:o}: you may only look."
+        remedy = f"Have {sharing.owner} share it; see docs/ssh.md."
+        if sharing.shared and not sharing.member:
+            remedy = f"As root: usermod -aG {group} USER, then log in again."
+        found.append(Finding(Mark.WARN, "sharing", why, remedy))
+    if sharing.unshared:
+        names = ", ".join(shown(name)[1:-1] for name in sharing.unshared[:3])
+        more = f" and {len(sharing.unshared) - 3} more" if len(sharing.unshared) > 3 else ""
+        why = f"Not every member of {group} can use {names}{more}."
+        remedy = (
+            f"As their owner or root: chgrp -R {group} {folder} && chmod -R g+rwX {folder} && "
+            f"find {folder} -type d -exec chmod g+s {{}} +"
+        )
+        found.append(Finding(Mark.WARN, "sharing", why, remedy))
+    if sharing.shared and sharing.git is False:
+        why = f"Git does not know that {group} shares the inventory: others cannot add to what one has committed."
+        found.append(Finding(Mark.WARN, "sharing", why, f"git -C {folder} config core.sharedRepository group"))
+    if found:
+        return found
+    who = f" ({', '.join(sharing.members)})" if sharing.members else ""
+    whole = f"Shared with group {group}{who}." if sharing.shared else f"Only {sharing.owner} changes it."
+    return [Finding(Mark.GOOD, "sharing", whole)]
 
 
 def host_findings(views: Iterable[HostView]) -> list[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from console.domain.errors import Fault, FleetError, InventoryError
-from console.domain.machine import Folder, Machine, Program, StaleProcess, Terminal
+from console.domain.machine import Folder, Machine, Program, Sharing, StaleProcess, Terminal
 from console.domain.model import Accel
 from console.domain.record import RepositoryState
 from console.services.doctor import (
@@ -18,6 +18,7 @@ from console.services.doctor import (
     inventory_findings,
     machine_findings,
     repository_findings,
+    sharing_findings,
     terminal_findings,
 )
 from console.services.generated import Findings
@@ -117,6 +118,23 @@ def test_the_repository() -> None:
     assert only(FleetError("git failed.", "Why.", "The way out.")).remedy == "The way out."
     locked = only(RepositoryState(lock="/x/.git/index.lock"))
     assert locked.mark is Mark.BAD and locked.remedy.endswith("rm /x/.git/index.lock") and "killed" in locked.sentence
+
+
+def test_who_can_work_on_the_inventory() -> None:
+    own = Sharing(path="/x", owner="ada", group="ada", mode=0o755, shared=False, git=False)
+    [finding] = sharing_findings(own)
+    assert finding.mark is Mark.GOOD and finding.sentence == "Only ada changes it."
+    [finding] = not_good(sharing_findings(replace(own, writable=False, member=False)))
+    assert "belongs to ada" in finding.sentence and "docs/ssh.md" in finding.remedy
+    ours = Sharing(path="/x y", owner="ada", group="ops", mode=0o2775, shared=True, members=("ada", "bob"), git=True)
+    [finding] = sharing_findings(ours)
+    assert finding.mark is Mark.GOOD and finding.sentence == "Shared with group ops (ada, bob)."
+    [finding] = not_good(sharing_findings(replace(ours, writable=False, member=False)))
+    assert "usermod -aG ops" in finding.remedy
+    [finding] = not_good(sharing_findings(replace(ours, unshared=("hosts/a.toml", "b", "c", "d"))))
+    assert "hosts/a.toml, b, c and 1 more" in finding.sentence and "chgrp -R ops '/x y'" in finding.remedy
+    [finding] = not_good(sharing_findings(replace(ours, git=False)))
+    assert finding.remedy == "git -C '/x y' config core.sharedRepository group"
 
 
 def test_generated_files() -> None:
