@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 import uuid
 from argparse import Namespace
@@ -66,8 +67,10 @@ def init(options: Namespace) -> int:
     """qd init DIR: a new inventory in a git repository."""
     from console.generate.nix import flake_nix
     from console.inventory.edit import new_text
-    from console.inventory.files import FLEET_FILE, write_files
+    from console.inventory.files import FLEET_FILE
+    from console.inventory.sharing import make_folder, share_folder
     from console.inventory.tables import fleet_table
+    from console.inventory.writing import write_files
 
     folder = user_path(options.folder)
     if (folder / FLEET_FILE).exists():
@@ -78,23 +81,31 @@ def init(options: Namespace) -> int:
         raise FleetError(f"{shown(options.name)} is not a name.", "", "Use letters, digits, '-', '_' or '.'.")
     heading = f"{fleet.name}: a fleet of NixOS hypervisors, kept by Quarterdeck (qd). Edit it by hand or with qd."
     try:
-        (folder / "hosts").mkdir(parents=True, exist_ok=True)
+        if options.shared:
+            share_folder(folder, options.shared)
+        make_folder(folder / "hosts")
     except OSError as error:
         raise FleetError(f"{folder} was not made.", f"{error.strerror} ({error.filename}).") from None
     files: dict[str, str | None] = {FLEET_FILE: new_text(fleet_table(fleet), heading)}
     if not (folder / "flake.nix").exists():
         files["flake.nix"] = flake_nix(fleet)
     write_files(folder, files)
-    asyncio.run(_make_repository(folder, list(files), f"Begin the inventory of {fleet.name}"))
+    begin = f"Begin the inventory of {fleet.name}"
+    asyncio.run(_make_repository(folder, list(files), begin, shared=bool(options.shared)))
     print(f"Made {folder}. Add the first host with:")
     print(f"  qd --inventory {folder} host add NAME --mac MAC --address CIDR")
+    if options.shared:
+        print(f"Each other member of {options.shared} says once that git may trust it:")
+        print(f"  git config --global --add safe.directory {shlex.quote(str(folder))}")
     return 0
 
 
-async def _make_repository(folder: Path, files: list[str], message: str, *, own: bool = False) -> None:
+async def _make_repository(
+    folder: Path, files: list[str], message: str, *, own: bool = False, shared: bool = False
+) -> None:
     git = repository()
     try:
-        await git.init(folder, own=own)
+        await git.init(folder, own=own, shared=shared)
         await git.commit(folder, files, message)
     except FleetError as error:
         print(f"qd: {error.title} The inventory works without history.", file=sys.stderr)

@@ -70,6 +70,7 @@ def build() -> argparse.ArgumentParser:
     init = command(commands, "init", "make a new inventory", "fleet", "init")
     init.add_argument("folder", metavar="DIR")
     init.add_argument("--name", help="the fleet's name (default: the folder's)")
+    init.add_argument("--shared", metavar="GROUP", help="for all members of this group of the machine")
     _looks(command(commands, "dashboard", "show the fleet on a spare screen, read-only", "fleet", "dashboard"))
     _looks(command(commands, "check", "check the inventory's files", "fleet", "check"))
     _json(_looks(command(commands, "status", "show the fleet in short", "fleet", "status")))
