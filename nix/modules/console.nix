@@ -164,10 +164,7 @@ in
           GIT_COMMITTER_EMAIL = "quarterdeck@${config.networking.hostName}";
         };
         script = ''
-          qd init ${cfg.inventory}
-          git -C ${cfg.inventory} config core.sharedRepository group
-          chgrp -R ${cfg.group} ${cfg.inventory}
-          chmod -R g+rwX ${cfg.inventory}
+          qd init --shared ${cfg.group} ${cfg.inventory}
         '';
         serviceConfig = {
           Type = "oneshot";

@@ -25,14 +25,11 @@ let
   base =
     firmware:
     (import (modulesPath + "/../lib/eval-config.nix") {
-      inherit lib;
+      inherit lib pkgs;
       system = null;
       modules = [
         ../images/guest.nix
-        {
-          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
-          fleet.guestImage = { inherit firmware; };
-        }
+        { fleet.guestImage = { inherit firmware; }; }
       ]
       ++ cfg.modules;
     }).config.system.build.fleetGuestImage;

@@ -18,8 +18,6 @@ let
   inherit (lib)
     concatMap
     concatStringsSep
-    elemAt
-    genList
     mapAttrs
     mapAttrsToList
     mkDefault
@@ -27,7 +25,6 @@ let
     mkOption
     optional
     optionalAttrs
-    toInt
     types
     ;
   inherit (config) fleet;
@@ -52,14 +49,7 @@ let
   ipxeArm = if isX86 then pkgs.pkgsCross.aarch64-multiplatform.ipxe else pkgs.ipxe;
 
   # A URL is fetched when this server is built, and must be what its hash says; else it is a file of the store.
-  fetched =
-    url: hash:
-    if hash == null then
-      url
-    else
-      pkgs.fetchurl {
-        inherit url hash;
-      };
+  fetched = url: hash: if hash == null then url else pkgs.fetchurl { inherit url hash; };
   images = pkgs.linkFarm "fleet-netboot-images" (
     concatMap (
       name:
@@ -88,23 +78,13 @@ let
     )
   );
 
-  parts = builtins.match "([0-9]+)\\.([0-9]+)\\.([0-9]+)\\.([0-9]+)/([0-9]+)" (
-    if cfg.address == null then "" else cfg.address
-  );
-  ip = lib.head (lib.splitString "/" cfg.address);
-  mask = genList (
-    place:
-    elemAt [ 0 128 192 224 240 248 252 254 255 ] (lib.max 0 (lib.min 8 (toInt (elemAt parts 4) - 8 * place)))
-  ) 4;
-  first = genList (place: builtins.bitAnd (toInt (elemAt parts place)) (elemAt mask place)) 4;
-  dotted = octets: concatStringsSep "." (map toString octets);
+  subnet = if cfg.address == null then null else import ../netboot/subnet.nix cfg.address;
 
   settings = pkgs.writeText "fleet-netboot.json" (
     builtins.toJSON {
       server = {
-        address = ip;
+        inherit subnet;
         port = cfg.httpPort;
-        subnet = { inherit first mask; };
       };
       inherit (cfg) timeoutS;
       installer = "installer";
@@ -118,14 +98,11 @@ let
 
   installer =
     (import (modulesPath + "/../lib/eval-config.nix") {
-      inherit lib;
+      inherit lib pkgs;
       system = null;
       modules = [
         ../images/netboot.nix
-        {
-          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
-          fleet.installer.authorizedKeys = cfg.installer.authorizedKeys;
-        }
+        { fleet.installer.authorizedKeys = cfg.installer.authorizedKeys; }
       ]
       ++ cfg.installer.modules;
     }).config;
@@ -288,7 +265,7 @@ in
         message = "The netboot server does not know where to listen. Set fleet.netboot.interface.";
       }
       {
-        assertion = parts != null;
+        assertion = subnet != null;
         message =
           "The netboot server needs an IPv4 address with its prefix length. Set fleet.netboot.address, "
           + "such as \"10.0.0.2/24\".";
@@ -332,44 +309,10 @@ in
       enable = mkDefault true;
       resolveLocalQueries = mkDefault false;
       settings = mapAttrs (_: mkDefault) (
-        {
-          # No DNS: only DHCP and TFTP.
-          port = 0;
-          no-resolv = true;
-          no-hosts = true;
-          inherit (cfg) interface;
-          except-interface = "lo";
-          # The bridge may come up after dnsmasq does.
-          bind-dynamic = true;
-          # No address without a reservation, and no answer either.
-          dhcp-range = "${dotted first},static,${dotted mask},10m";
-          dhcp-ignore = "tag:!known";
-          dhcp-ignore-names = true;
-          dhcp-authoritative = true;
-          dhcp-hostsdir = "${folder}/hosts";
-          # dnsmasq would name itself as router and name server where nothing is said.
-          dhcp-option = [
-            "option:router${lib.optionalString (cfg.gateway != null) ",${cfg.gateway}"}"
-            "option:dns-server${lib.concatMapStrings (server: ",${server}") cfg.dns}"
-          ];
-          dhcp-match = [
-            "set:ipxe,175"
-            "set:bios,option:client-arch,0"
-            "set:efi64,option:client-arch,7"
-            "set:efi64,option:client-arch,9"
-            "set:efiarm64,option:client-arch,11"
-          ];
-          dhcp-boot = [
-            "tag:ipxe,menu.ipxe"
-          ]
-          ++ optional (cfg.loaders.bios != null) "tag:!ipxe,tag:bios,undionly.kpxe"
-          ++ optional (cfg.loaders.efi64 != null) "tag:!ipxe,tag:efi64,ipxe-x86_64.efi"
-          ++ optional (cfg.loaders.efiArm64 != null) "tag:!ipxe,tag:efiarm64,ipxe-arm64.efi";
-          enable-tftp = true;
-          tftp-root = "${folder}/tftp";
-          # Each card sees its own folder as the root.
-          tftp-unique-root = "mac";
-          log-dhcp = true;
+        import ../netboot/dnsmasq.nix {
+          inherit (cfg) interface gateway dns;
+          inherit folder subnet;
+          loaders = lib.filter (name: cfg.loaders.${name} != null) (lib.attrNames cfg.loaders);
         }
       );
     };
@@ -426,7 +369,7 @@ in
       };
       script = ''
         # The inventory is evaluated in a store of its own that holds nothing: it can build nothing.
-        nix-instantiate --eval --strict --json --store dummy:// ${../netboot-files.nix} \
+        nix-instantiate --eval --strict --json --store dummy:// ${../netboot/machines.nix} \
           --argstr settings ${settings} ${
             lib.optionalString (cfg.inventory != null) "--argstr inventory ${lib.escapeShellArg cfg.inventory}"
           } |

@@ -1,8 +1,8 @@
 # What the netboot server answers, as data: a list of { mac, address, menu }, one for each card that may ask.
 #
 # Without nixpkgs, so that a server can read its inventory anew while it runs:
-#   nix-instantiate --eval --strict --json netboot-files.nix --argstr settings FILE [--argstr inventory FOLDER]
-# settings: a JSON file with { server = { address, port, subnet = { first, mask } }, timeoutS, installer,
+#   nix-instantiate --eval --strict --json machines.nix --argstr settings FILE [--argstr inventory FOLDER]
+# settings: a JSON file with { server = { port, subnet }, timeoutS, installer,
 # machines.NAME = { mac, address, entry }, entries.NAME = { title, cmdline, initrd } }, checked by the module that
 # wrote it. What comes out of the inventory is checked here: it becomes lines of dnsmasq's and iPXE's.
 {
@@ -13,13 +13,14 @@
 let
   given = builtins.fromJSON (builtins.readFile settings);
   inherit (builtins)
+    all
     attrNames
     attrValues
     concatMap
     concatStringsSep
     elem
+    elemAt
     filter
-    genList
     head
     listToAttrs
     map
@@ -55,30 +56,25 @@ let
     ) (attrValues data.guests);
 
   bare = address: head (match "([^/]*).*" address);
-  octets =
+  inherit (given.server.subnet) first mask;
+
+  # An address of the served subnet: anything else dnsmasq would not give, and could not be told apart from a mistake.
+  within =
     address:
     let
-      found = match "([0-9]{1,3})\\.([0-9]{1,3})\\.([0-9]{1,3})\\.([0-9]{1,3})" address;
+      octets = match "([0-9]+)\\.([0-9]+)\\.([0-9]+)\\.([0-9]+)" (bare address);
+      octet = place: builtins.fromJSON (elemAt octets place);
     in
-    # A leading zero is an octal number to some readers and none to JSON: refused.
-    if found == null || !builtins.all (octet: match "0|[1-9][0-9]*" octet != null) found then
-      null
-    else
-      map builtins.fromJSON found;
+    octets != null
+    && all (text: match "0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]" text != null) octets
+    && all (place: builtins.bitAnd (octet place) (elemAt mask place) == elemAt first place) [ 0 1 2 3 ];
 
   served =
     machine:
     machine.address != null
     && match "[0-9a-f]{2}(:[0-9a-f]{2}){5}" machine.mac != null
     && match "[a-zA-Z0-9][a-zA-Z0-9._/-]*" machine.name != null
-    && (
-      let
-        found = octets (bare machine.address);
-        inherit (given.server.subnet) first mask;
-        masked = genList (place: builtins.bitAnd (builtins.elemAt found place) (builtins.elemAt mask place)) 4;
-      in
-      found != null && builtins.all (octet: octet < 256) found && masked == first
-    );
+    && within machine.address;
 
   named = machines: map (name: machines.${name} // { inherit name; }) (attrNames machines);
 
@@ -89,7 +85,7 @@ let
     ++ concatMap ofHost hosts;
 
   names = attrNames given.entries;
-  base = "http://${given.server.address}:${toString given.server.port}";
+  base = "http://${given.server.subnet.address}:${toString given.server.port}";
 
   entryLines =
     name:
