@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-NAMES = {"HOST": "hosts", "GUEST": "guests", "HOST|GUEST": "all"}
+NAMES = {"HOST": "hosts", "GUEST": "guests", "HOST|GUEST": "all", "JOB": "jobs"}
 """What a positional argument of this name is completed with; see `names`."""
 
 FILES = frozenset({"DIR"})
@@ -78,19 +78,23 @@ def completion(options: Namespace) -> int:
 
 
 def names(options: Namespace) -> int:
-    """qd __names hosts|guests|all: names for completion, from the inventory alone; nothing when it has mistakes."""
+    """qd __names hosts|guests|all|jobs: names for completion, from the files alone; nothing when they have mistakes."""
     from console.domain.errors import FleetError
     from console.inventory.files import read_inventory
+    from console.services.jobs import Jobs
     from console.wiring import inventory_folder
 
+    folder = inventory_folder(options.inventory)
     try:
-        fleet = read_inventory(inventory_folder(options.inventory)).fleet
+        fleet = read_inventory(folder).fleet
     except FleetError:
         return 0  # a shell that completes is no place for errors
     found: list[str] = []
-    if options.what != "guests":
+    if options.what == "jobs":
+        found += ["last", *(job.id for job in Jobs(folder).read())]
+    if options.what in ("hosts", "all"):
         found += fleet.hosts
-    if options.what != "hosts":
+    if options.what in ("guests", "all"):
         every = [(host.name, guest) for host in fleet.hosts.values() for guest in host.guests]
         short = [guest for _, guest in every]
         found += [guest for guest in short if short.count(guest) == 1]

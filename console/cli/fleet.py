@@ -11,8 +11,8 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from console.cli.output import counted, plan_json, safe, show_json, show_outcome, show_plan
-from console.cli.work import hosts_down, run, see, session_of, view_of
+from console.cli.output import counted, plan_json, safe, show_json, show_plan
+from console.cli.work import applied, hosts_down, run, see, session_of, view_of
 from console.domain.errors import FleetError
 from console.domain.model import Fleet
 from console.domain.observed import GuestState, HostState
@@ -189,7 +189,7 @@ def apply(options: Namespace) -> int:
             if not made.is_empty or made.pending:
                 # Refusals and warnings are told with the outcome, on stderr.
                 show_plan(replace(made, refusals=(), warnings=()))
-            return show_outcome(await session.apply(made), made)
+            return await applied(session, made)
 
     return run(work())
 

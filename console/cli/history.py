@@ -6,8 +6,8 @@ import asyncio
 from argparse import Namespace
 from dataclasses import replace
 
-from console.cli.output import safe, show_json, show_outcome, show_plan, show_table
-from console.cli.work import run, see, session_of
+from console.cli.output import safe, show_json, show_plan, show_table
+from console.cli.work import applied, run, see, session_of
 from console.domain.errors import FleetError
 from console.wiring import inventory_folder, repository
 
@@ -60,6 +60,6 @@ def undo(options: Namespace) -> int:
                 show_plan(await session.preview(plan))
                 return 0
             show_plan(replace(plan, refusals=(), warnings=()))
-            return show_outcome(await session.apply(plan), plan)
+            return await applied(session, plan)
 
     return run(work())

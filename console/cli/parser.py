@@ -89,9 +89,10 @@ def build() -> argparse.ArgumentParser:
     _looks(completion).add_argument("shell", choices=["bash", "zsh", "fish"])
     # For those scripts alone: without a help text it is not listed.
     names = commands.add_parser("__names", parents=[common], allow_abbrev=False)
-    names.add_argument("what", choices=["hosts", "guests", "all"])
+    names.add_argument("what", choices=["hosts", "guests", "all", "jobs"])
     _looks(names).set_defaults(run=_late("completion", "names"))
     _json(command(commands, "doctor", "say what is wrong on this machine, and how to mend it", "doctor", "doctor"))
+    _jobs(_group(commands, "job", "list, follow, end and finish what is carried out", common), command)
     _hosts(_group(commands, "host", "add, list, show, change and remove hosts", common), command)
     _guests(_group(commands, "guest", "create, list, show, change, switch and remove guests", common), command)
     return parser
@@ -104,6 +105,24 @@ def _history(history: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     show = into.add_parser("show", help=text, description=text, parents=[common], allow_abbrev=False)
     show.add_argument("commit", metavar="COMMIT")
     _looks(show).set_defaults(run=_late("history", "show"))
+
+
+def _jobs(jobs: Any, command: Command) -> None:
+    _json(_looks(command(jobs, "list", "list the jobs of this inventory, whoever began them", "jobs", "list_jobs")))
+    for name, text in (
+        ("show", "show one job, step by step"),
+        ("follow", "print what a job does until it has ended"),
+        ("cancel", "have a job end between two steps"),
+        ("retry", "do what a job has left that failed, was cancelled or was interrupted"),
+    ):
+        one = command(jobs, name, text, "jobs", name)
+        one.add_argument("job", metavar="JOB", help='its id, a part of it, or "last"')
+        if name == "show":
+            _json(one)
+        if name in ("show", "follow"):
+            _looks(one)
+        if name == "retry":
+            one.add_argument("--plan", action="store_true", help="only show what it would do")
 
 
 Command = Callable[[Any, str, str, str, str], argparse.ArgumentParser]

@@ -6,8 +6,8 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from console.cli.output import counted, show_outcome, show_plan
-from console.cli.work import see, see_guest
+from console.cli.output import counted, show_plan
+from console.cli.work import applied, see, see_guest
 from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Plan
@@ -40,7 +40,7 @@ async def carry_out_for_guests(session: Session, options: Namespace, make: Calla
             ", ".join(map(str, keys)),
             f"Nothing was changed. To do it: --yes {len(keys)}",
         )
-    return show_outcome(await session.apply(plan), plan)
+    return await applied(session, plan)
 
 
 async def _chosen(session: Session, options: Namespace) -> list[GuestKey]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
-from console.cli.output import show_outcome
+from console.cli.output import safe, show_outcome
 from console.domain.model import GuestKey
 from console.domain.observed import HostState
 from console.domain.plan import Plan
@@ -52,8 +53,25 @@ def run(work: Coroutine[Any, Any, int]) -> int:
 
 async def carry_out(session: Session, make: Callable[[], Plan]) -> int:
     """Make a plan, apply it, print how it ended; return the exit status."""
-    plan = make()
-    return show_outcome(await session.apply(plan), plan)
+    return await applied(session, make())
+
+
+async def applied(session: Session, plan: Plan) -> int:
+    """Apply a plan, print how it ended; return the exit status. Who interrupts that leaves the job running."""
+    try:
+        outcome = await session.apply(plan)
+    except asyncio.CancelledError:
+        if not session.job:
+            raise
+        return goes_on(session.job, plan.title)
+    return show_outcome(outcome, plan)
+
+
+def goes_on(job: str, title: str) -> int:
+    """Say that nobody waits for a job any more, and that it goes on; return the exit status."""
+    print(f"qd: {safe(title)} goes on.", file=sys.stderr)
+    print(f"    See it with: qd job follow {job}   End it with: qd job cancel {job}", file=sys.stderr)
+    return 130
 
 
 async def see(session: View, hosts: Iterable[str] | None = None) -> None:

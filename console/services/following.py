@@ -12,11 +12,8 @@ from console.domain.errors import FleetError
 from console.domain.plan import Outcome, Plan, Progress, StepState
 from console.drivers.base import HostTarget, JobRunner
 from console.services.apply import refuse
-from console.services.jobs import Line, Tail
+from console.services.jobs import FOLLOW_S, Line, Tail
 from console.services.journal import Clock, Journal, begin_journal
-
-FOLLOW_S = 0.03
-"""So often a journal that is followed is looked at."""
 
 Report = Callable[[Progress], None]
 Changed = Callable[[], Coroutine[Any, Any, None]]

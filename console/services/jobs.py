@@ -4,11 +4,12 @@ unknown, and never believed.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ MAX_BYTES = 64 * 1024 * 1024
 """A journal of 10,000 guests has about 10 MB."""
 
 LINES = 60
+FOLLOW_S = 0.03
+"""So often a journal that is followed is looked at."""
 SETTLED_NS = 1_000_000_000
 ONCE = (Reboot, Reset, AttachDevice, DetachDevice)
 """What is not to be done again as long as nobody knows whether it was done."""
@@ -65,7 +68,7 @@ class Record:
     plan: None as long as the first line is not there. bad: why it cannot be used, "" while it can.
     """
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, *, keep: int | None = LINES) -> None:
         self.job_id = job
         self.plan: Plan | None = None
         self.bad = ""
@@ -78,7 +81,8 @@ class Record:
         self.end: Line | None = None
         self._operator = ""
         self._at = datetime.fromtimestamp(0, UTC)
-        self._lines: deque[str] = deque(maxlen=LINES)
+        self.lines: deque[str] = deque(maxlen=keep)
+        """What is for people to read, the last `keep` of it."""
         self._cancelling = False
         self._partial = b""
 
@@ -132,7 +136,7 @@ class Record:
                 what = line.outcome.sentence if line.outcome else line.state
         if what:
             why = f" ({' '.join(line.why.split())})" if line.why else ""
-            self._lines.append("  ".join(part for part in (f"{at:%H:%M:%S}", where, what + why) if part))
+            self.lines.append("  ".join(part for part in (f"{at:%H:%M:%S}", where, what + why) if part))
 
     @property
     def title(self) -> str:
@@ -162,7 +166,7 @@ class Record:
         rest = 0
         if state in (JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED):
             rest = len(self.rest()) or int(change is not None and self.change_state is not StepState.DONE)
-        lines = (*self._lines, self.bad) if self.bad else tuple(self._lines)
+        lines = (*self.lines, self.bad) if self.bad else tuple(self.lines)
         return Job(
             id=self.job_id,
             title=self.title,
@@ -190,8 +194,8 @@ def _aware(at: datetime) -> datetime:
 class Tail:
     """A journal that is read as it grows. Raises OSError when it cannot be opened."""
 
-    def __init__(self, path: Path) -> None:
-        self.record = Record(path.name.removesuffix(SUFFIX))
+    def __init__(self, path: Path, *, keep: int | None = LINES) -> None:
+        self.record = Record(path.name.removesuffix(SUFFIX), keep=keep)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         self._offset = 0
         self.record.owner = os.fstat(self._descriptor).st_uid
@@ -226,6 +230,25 @@ def recorded(path: Path) -> Record:
     if tail.record.bad or tail.record.plan is None:
         raise FleetError("The job's journal cannot be used.", tail.record.bad or "It is empty.")
     return tail.record
+
+
+async def lines_of(inventory: Path, job: str) -> AsyncIterator[str]:
+    """Yield what a job's journal tells people, as it is written, until the job has ended. Raises FleetError."""
+    path = inventory / SHARED / "jobs" / f"{job}{SUFFIX}"
+    try:
+        tail = Tail(path, keep=None)
+    except OSError as error:
+        raise FleetError("The job's journal cannot be read.", f"{error.strerror} ({path}).") from None
+    try:
+        while True:
+            _, held = await asyncio.to_thread(tail.read)
+            while tail.record.lines:
+                yield tail.record.lines.popleft()
+            if tail.record.bad or tail.record.end is not None or not held:
+                return
+            await asyncio.sleep(FOLLOW_S)
+    finally:
+        tail.close()
 
 
 class Jobs:

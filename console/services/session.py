@@ -77,6 +77,8 @@ class Session(View):
         self._state = state
         self._fingerprint = fingerprint
         self._repository = repository
+        self.job = ""
+        """The job that was begun here last."""
         self._runner = runner
 
     async def close(self) -> None:
@@ -190,6 +192,7 @@ class Session(View):
             return _nothing(plan)
         targets = await asyncio.to_thread(self._targets, self.store.fleet)
         tail = await begin(self.folder, plan, self._runner, targets, self.store.clock)
+        self.job = tail.record.job_id
         try:
             outcome = await follow(tail, plan, report, self.reread)
         finally:

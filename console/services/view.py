@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 
 from console.domain.errors import Fault, FleetError, InventoryError
@@ -18,7 +18,7 @@ from console.inventory.store import Store
 from console.services import passthrough
 from console.services import plan as plans
 from console.services.definitions import definition
-from console.services.jobs import Jobs
+from console.services.jobs import Jobs, lines_of
 from console.services.memory import recall
 from console.services.wishes import GpuChoice
 
@@ -84,6 +84,10 @@ class View:
         """Have the store know the jobs of this inventory as they stand now, whoever began them."""
         async with self._jobs_turn:
             self.store.set_jobs(await asyncio.to_thread(self._jobs.read))
+
+    def job_lines(self, job: str) -> AsyncIterator[str]:
+        """Yield what a job's journal tells people, as it is written, until the job has ended."""
+        return lines_of(self.folder, job)
 
     async def observe(self, names: Sequence[str], *, timeout_s: float) -> None:
         """Have the store know what these hosts report now; a silent one is known as down after timeout_s."""
