@@ -10,10 +10,11 @@
 set -euo pipefail
 shopt -s nullglob
 roots=${GCROOTS:-/nix/var/nix/gcroots/auto}
+store=${NIX_STORE_DIR:-/nix/store}
 
 # volume POOL IMAGE: the name of the volume. A store path's hash is the 32 characters before the first dash.
 volume() {
-  local path=${2#/nix/store/}
+  local path=${2#"$store/"}
   if [ "$path" = "$2" ] || [ "${path:32:1}" != - ]; then
     echo "fleet-bases: $2 is not in the Nix store" >&2
     exit 1
