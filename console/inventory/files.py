@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ import rtoml
 from pydantic import BaseModel, ValidationError
 
 from console.domain import model
-from console.domain.checks import breaches
+from console.domain.checks import Breach, fleet_breaches, host_breaches
 from console.domain.errors import Fault, FleetError, InventoryError
 from console.domain.values import parse_name, shown
 from console.inventory.edit import edited_text, new_text
@@ -73,7 +74,9 @@ def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
     if table is None:
         raise InventoryError(f"{folder / FLEET_FILE} cannot be used.", tuple(faults))
     fleet = fleet_of(table)
+    head = _Head(texts[FLEET_FILE], fleet)
     hosts: dict[str, model.Host] = {}
+    found: list[Breach] = []
     for name, text in texts.items():
         if name == FLEET_FILE:
             continue
@@ -83,15 +86,39 @@ def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
         except ValueError as error:
             faults.append(Fault(name, None, "", str(error)))
             continue
-        if (host_file := _parse(name, text, HostTable, faults)) is not None:
-            hosts[host_name] = host_of(host_name, host_file, fleet)
-    whole = _with_hosts(fleet, hosts)
-    for breach in breaches(whole):
+        if (sound := _sound_host(host_name, text, head)) is not None:
+            hosts[host_name] = sound
+        elif (host_file := _parse(name, text, HostTable, faults)) is not None:
+            host = hosts[host_name] = host_of(host_name, host_file, fleet)
+            found += host_breaches(fleet, host)
+    for breach in [*fleet_breaches(_with_hosts(fleet, hosts)), *found]:
         name = FLEET_FILE if breach.host is None else host_file_name(breach.host)
         faults.append(Fault(name, line_of(texts[name], breach.path), ".".join(breach.path), breach.message))
         if breach.host is not None:
             hosts.pop(breach.host, None)
     return Inventory(folder, _with_hosts(fleet, hosts), tuple(faults), texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What a host's file is read with: fleet.toml, as text and as what it says."""
+
+    text: str
+    fleet: model.Fleet = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _sound_host(name: str, text: str, head: _Head) -> model.Host | None:
+    """Return the host that a file without faults of its own is, None for any other.
+
+    Of a change's three readings of a fleet, and of all later ones, only files that are new are looked into.
+    """
+    faults: list[Fault] = []
+    table = _parse(name, text, HostTable, faults)
+    if table is None:
+        return None
+    host = host_of(name, table, head.fleet)
+    return None if any(True for _ in host_breaches(head.fleet, host)) else host
 
 
 def host_file_name(host: str) -> str:

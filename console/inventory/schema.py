@@ -232,7 +232,7 @@ class HostTable(Table):
     uplinks: dict[Name, Mac] = {}
     """Which card carries a network, by its MAC address; its first card where a network is not named here."""
     netboot: Name | None = None
-    """What it boots from the network: an entry of [netboot.entries]. Left out: the installer until it is installed."""
+    """What it boots from the network: "installer", which wipes its disk, or an entry of [netboot.entries]."""
     hardware: HardwareTable = Field(default_factory=HardwareTable)
     """What it was seen to be made of, when its first guest was made."""
     guests: dict[Name, GuestTable] = {}

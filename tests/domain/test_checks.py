@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address, ip_network
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from console.domain.checks import breaches
-from console.domain.model import Device, Disk, Fleet, Guest, Host, Kind, Network, Nic, Pool, Source, SourceKind
+from console.domain.model import (
+    Device,
+    Disk,
+    Fleet,
+    Guest,
+    Hardware,
+    Host,
+    Kind,
+    Netboot,
+    Network,
+    Nic,
+    Pool,
+    Source,
+    SourceKind,
+)
+from console.domain.values import is_inside
 
 
 def disk(name: str = "boot", **facts: object) -> Disk:
@@ -154,3 +173,52 @@ def test_one_slot_twice_in_one_guest_is_said_of_both() -> None:
     found = breaches(fleet(replace(WEB, devices={"gpu0": GPU, "gpu1": replace(GPU, name="gpu1")})))
     assert [breach.path[-2] for breach in found] == ["gpu0", "gpu1"]
     assert all("A device has one owner." in breach.message for breach in found)
+
+
+def of_host(**facts: Any) -> list[tuple[tuple[str, ...], str]]:
+    whole = fleet(replace(WEB, devices={"gpu0": GPU}))
+    name, host = next(iter(whole.hosts.items()))
+    return [
+        (breach.path, breach.message)
+        for breach in breaches(replace(whole, hosts={**whole.hosts, name: replace(host, **facts)}))
+        if breach.host == name
+    ]
+
+
+def test_a_device_is_what_the_hardware_report_has_in_its_slot() -> None:
+    assert of_host() == of_host(hardware=Hardware(pci={GPU.pci: GPU.functions})) == []
+    [(path, why)] = of_host(hardware=Hardware(pci={"0000:01:00": GPU.functions}))
+    assert path[-3:] == ("devices", "gpu0", "pci") and "not in the hardware report" in why
+    [(_, why)] = of_host(hardware=Hardware(pci={GPU.pci: ("8086:1234",)}))
+    assert "is 8086:1234, not" in why
+
+
+def test_a_host_that_is_to_be_installed_has_a_disk() -> None:
+    [(path, why)] = of_host(netboot="installer")
+    assert path == ("netboot",) and "/dev/disk/by-id" in why
+    assert of_host(netboot="installer", disk="/dev/disk/by-id/nvme-S1") == []
+    [(path, why)] = of_host(netboot="rescue")
+    assert path == ("netboot",) and '"rescue" is not a netboot entry' in why
+
+
+def test_a_machine_has_one_default_gateway() -> None:
+    nets = {
+        "lan": Network(name="lan", bridge="br0", subnet="10.0.0.0/24", gateway="10.0.0.1"),
+        "wide": Network(name="wide", bridge="br1", subnet="10.0.0.0/16", gateway="10.0.0.2"),
+    }
+    host = Host(name="vhost-a", mac="52:54:00:10:00:0a", address="10.0.0.11/24", uri="test:///x")
+    [breach] = breaches(Fleet(name="f", id="i", networks=nets, hosts={"vhost-a": host}))
+    assert breach.path == ("address",) and "10.0.0.1 (lan) and 10.0.0.2 (wide)" in breach.message
+
+
+def test_what_netboot_names_is_there() -> None:
+    found = breaches(Fleet(name="f", id="i", netboot=Netboot(server="vhost-x", network="lan")))
+    assert [breach.path for breach in found] == [("netboot", "server"), ("netboot", "network")]
+    assert [path for path, _ in of_host(uplinks={"nowhere": "52:54:00:10:00:0b"})] == [("uplinks", "nowhere")]
+
+
+@given(st.ip_addresses(v=4), st.integers(0, 32), st.ip_addresses(v=4))
+def test_whether_a_network_holds_an_address(base: IPv4Address, prefix: int, address: IPv4Address) -> None:
+    network = ip_network(f"{base}/{prefix}", strict=False)
+    assert is_inside(str(address), str(network)) == (address in network)
+    assert is_inside(str(base), str(network))
