@@ -8,7 +8,7 @@
 # A volume is a link that Nix takes for a root: as long as it is there, no collection of garbage takes the image away
 # from under a guest. It is named after its content and never pointed elsewhere: an overlay on another base is broken.
 set -euo pipefail
-shopt -s nullglob
+shopt -s nullglob inherit_errexit
 roots=${GCROOTS:-/nix/var/nix/gcroots/auto}
 store=${NIX_STORE_DIR:-/nix/store}
 

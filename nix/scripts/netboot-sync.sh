@@ -8,7 +8,7 @@
 # Prints what it changes. dnsmasq wants a SIGHUP afterwards, or it goes on serving a card that was taken away. Files
 # come by rename, so that nobody reads half of one.
 set -euo pipefail
-shopt -s nullglob
+shopt -s nullglob inherit_errexit
 
 mkdir -p "$FOLDER"/{hosts,tftp,http,new}
 cat >"$FOLDER/new/list"
