@@ -13,7 +13,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from console.domain.errors import FleetError, HostUnreachable
 from console.domain.model import Host, Ssh
@@ -51,6 +51,16 @@ def wrapped_uri(host: Host, ssh: Ssh, folder: Path) -> str:
     _write(wrapper, _wrapper(host, ssh, known_hosts), 0o700)
     query = f"{parts.query}&" if parts.query else ""
     return f"{parts._replace(query='', fragment='').geturl()}?{query}command={quote(str(wrapper), safe='/')}"
+
+
+def shell(host: Host, ssh: Ssh, folder: Path) -> list[str]:
+    """Return the words that run `sh -s` on a host, by the wrapper and with the pinned key of wrapped_uri."""
+    wrapped_uri(host, ssh, folder)
+    parts = urlsplit(host.uri)
+    words = [str(folder / f"{host.name}.ssh"), "-T"]
+    words += ["-p", str(parts.port)] if parts.port else []
+    words += ["-l", unquote(parts.username)] if parts.username else []
+    return [*words, "--", parts.hostname or "", "exec sh -s"]
 
 
 def ssh_options(host: Host, ssh: Ssh, known_hosts: Path) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from console.domain.preflight import guest, host, isolation, parts
 from console.domain.preflight.case import Case, Finding, Rule, Verdict
 
+__all__ = ["RULES", "Case", "Finding", "Verdict", "blocks", "preflight", "warnings"]
+
 RULES: tuple[Rule, ...] = (
     isolation.drift,
     host.in_use,
