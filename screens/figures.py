@@ -35,6 +35,11 @@ def percent(value: float | None) -> str:
     return NOT_REPORTED if value is None else f"{value:.0f}%"
 
 
+def vcpus(count: int | str | None) -> str:
+    """Return a number of virtual CPUs, typed or counted: "1 vCPU", "8 vCPUs"; "— vCPUs" where it is not known."""
+    return f"{NOT_REPORTED if count is None else count} vCPU{'' if str(count).strip() == '1' else 's'}"
+
+
 def rate(first: float | None, second: float | None) -> float | None:
     """Return the sum of two rates, of one when the other is not reported."""
     if first is None or second is None:

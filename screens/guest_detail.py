@@ -9,11 +9,11 @@ from console.domain.observed import AddressSource, GuestState, HostState
 from console.domain.plan import Difference
 from console.domain.standing import GuestView, Standing
 from console.domain.values import format_size_kib
-from screens.figures import NOT_REPORTED, graph, highest, kib, percent, rate, size, sparkline
+from screens.figures import NOT_REPORTED, graph, highest, kib, percent, rate, size, sparkline, vcpus
 from screens.history import SERIES
 from screens.host_detail import host_standing
 from screens.subject import LABEL, Subject, fact, joined, per_second, place_words, sample_of, short_slot, short_title
-from screens.widgets import Line, Span
+from screens.widgets import Line, Span, line_width
 
 SOURCES = {
     AddressSource.LEASE: "from a DHCP lease",
@@ -26,12 +26,12 @@ def guest_facts(guest: GuestView, now: datetime, width: int) -> list[Line]:
     """Return what the guest is."""
     wanted, seen = guest.wanted, guest.seen
     sample = sample_of(guest, now)
-    vcpus = seen.vcpus if seen and seen.vcpus else wanted.vcpus if wanted else None
+    count = seen.vcpus if seen and seen.vcpus else wanted.vcpus if wanted else None
     memory_kib = seen.memory_kib if seen and seen.memory_kib else wanted.memory_kib if wanted else None
     memory = NOT_REPORTED if memory_kib is None else format_size_kib(memory_kib)
     if sample.memory_used_kib is not None:
         memory += f", {kib(sample.memory_used_kib)} used"
-    rows: list[tuple[str, str]] = [("cpu", f"{vcpus or NOT_REPORTED} vCPUs"), ("memory", memory)]
+    rows: list[tuple[str, str]] = [("cpu", vcpus(count)), ("memory", memory)]
     if wanted is not None:
         rows.append(("machine", f"{wanted.machine}, {wanted.firmware.value}, {_kind(wanted)}"))
         if wanted.boot:
@@ -145,9 +145,9 @@ def standing(subject: Subject, guest: GuestView) -> list[Line]:
 
 def guest_summary(subject: Subject, guest: GuestView, width: int) -> Line:
     wanted, seen = guest.wanted, guest.seen
-    vcpus = seen.vcpus if seen and seen.vcpus else wanted.vcpus if wanted else None
+    count = seen.vcpus if seen and seen.vcpus else wanted.vcpus if wanted else None
     memory_kib = seen.memory_kib if seen and seen.memory_kib else wanted.memory_kib if wanted else None
-    parts = [f"{vcpus or NOT_REPORTED} vCPUs", kib(memory_kib)]
+    parts = [vcpus(count), kib(memory_kib)]
     for device in wanted.devices.values() if wanted else ():
         if device.gpu:
             parts.append(f"gpu {_card(subject, device.pci)} {short_slot(device.pci)}")
@@ -155,7 +155,7 @@ def guest_summary(subject: Subject, guest: GuestView, width: int) -> Line:
         parts.append(f"cd {disk.name}" if disk.is_cdrom else f"disk {disk.name} {kib(disk.size_kib)}/{disk.pool}")
     for nic in wanted.nics.values() if wanted else ():
         parts.append(f"nic {nic.network}")
-    return [(f" {guest.key}", "title"), *joined(parts, width - len(str(guest.key)) - 1)]
+    return [(f" {guest.key}", "title"), *joined(parts, width - line_width([(f" {guest.key}", "")]))]
 
 
 def guest_bars(subject: Subject, guest: GuestView, width: int) -> Line:

@@ -11,6 +11,7 @@ from console.domain.plan import ApplyMode, Plan
 from console.domain.standing import GuestView
 from console.domain.values import format_size_kib, parse_size_kib
 from console.services.wishes import BootChoice, GuestWish
+from screens.figures import vcpus
 from screens.guest_options import free_memory_kib, gpu_option, gpu_title, pools, size
 from screens.lines import facts, hanging, title
 from screens.plan_lines import cautions, differences, files, happenings
@@ -80,7 +81,7 @@ def wished(session: Session, wish: GuestWish, width: int) -> list[Line]:
     view = session.store.host(wish.host)
     known = view.seen.facts
     free = free_memory_kib(view)
-    cpus = f"{wish.vcpus} vCPUs" + (f" of {known.cpus} CPUs" if known and known.cpus else "")
+    cpus = vcpus(wish.vcpus) + (f" of {known.cpus} CPUs" if known and known.cpus else "")
     memory = canonical_size(wish.memory) + (f" of {size(free, 1024)} free" if free is not None else "")
     rows = [
         ("name", wish.name + (f"   {wish.description}" if wish.description else "")),

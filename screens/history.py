@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isnan, nan
@@ -46,35 +46,47 @@ class Trace:
 
 
 class History:
-    """The traces of all guests that reported. Feed it with what changed in the store."""
+    """The traces of all guests that reported and are still there. Feed it with the store's hosts."""
 
     def __init__(self) -> None:
-        self._traces: dict[GuestKey, Trace] = {}
+        self._traces: dict[str, dict[GuestKey, Trace]] = {}
         self._taken: dict[str, HostView] = {}
 
-    def take(self, views: Iterable[HostView]) -> None:
-        """Note the new samples of these hosts; a host whose view is the same as last time costs nothing."""
+    def take(self, views: Sequence[HostView]) -> None:
+        """Note the new samples of all hosts; one whose view is the same as last time costs nothing.
+
+        Hosts and guests that are gone are forgotten.
+        """
         for view in views:
-            if self._taken.get(view.name) is view:
+            if self._taken.get(view.name) is not view:
+                self._taken[view.name] = view
+                self._take(view)
+        if len(self._taken) > len(views):
+            for name in self._taken.keys() - {view.name for view in views}:
+                del self._taken[name], self._traces[name]
+
+    def _take(self, view: HostView) -> None:
+        before = self._traces.get(view.name, {})
+        traces = self._traces[view.name] = {
+            guest.key: before[guest.key] for guest in view.guests if guest.key in before
+        }
+        for guest in view.guests:
+            sample = guest.seen.sample if guest.seen is not None else None
+            if guest.seen is None or sample is None:
                 continue
-            self._taken[view.name] = view
-            for guest in view.guests:
-                sample = guest.seen.sample if guest.seen is not None else None
-                if sample is None:
-                    continue
-                trace = self._traces.get(guest.key)
-                if trace is None:
-                    trace = self._traces[guest.key] = Trace(sample.at)
-                    # The host kept the CPU's past from before this console looked.
-                    earlier = [nan if value is None else value for value in guest.seen.cpu_history[:-1]]
-                    trace.cpu.extend(earlier)
-                    for name in SERIES[1:]:
-                        getattr(trace, name).extend([nan] * len(earlier))
-                elif trace.at == sample.at:
-                    continue
-                trace.add(sample)
+            trace = traces.get(guest.key)
+            if trace is None:
+                trace = traces[guest.key] = Trace(sample.at)
+                # The host kept the CPU's past from before this console looked.
+                earlier = [nan if value is None else value for value in guest.seen.cpu_history[:-1]]
+                trace.cpu.extend(earlier)
+                for name in SERIES[1:]:
+                    getattr(trace, name).extend([nan] * len(earlier))
+            elif trace.at == sample.at:
+                continue
+            trace.add(sample)
 
     def of(self, key: GuestKey, series: str) -> list[float | None]:
         """Return a guest's past, oldest first; None = not reported. series: one of SERIES."""
-        trace = self._traces.get(key)
+        trace = self._traces.get(key.host, {}).get(key)
         return [] if trace is None else [None if isnan(value) else value for value in getattr(trace, series)]

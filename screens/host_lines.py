@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from console.domain.observed import GuestState
 from console.domain.standing import GuestView
 from console.services.drift import hardware_drift
-from screens.figures import NOT_REPORTED, kib, percent, size
+from screens.figures import NOT_REPORTED, kib, percent, size, vcpus
 from screens.host_detail import host_standing
 from screens.lines import hanging
 from screens.states import guest_mark, guest_state
 from screens.subject import LABEL, Subject, block, fact
 from screens.totals import ON
-from screens.widgets import Line, Span, fit
+from screens.widgets import Line, Span, fit, line_width
 
 FULL = 0.9
 """From this share on a bar warns."""
@@ -45,14 +45,14 @@ def capacity(subject: Subject, width: int) -> list[Line]:
     stale = host.stale_since is not None
     sample = host.seen.sample
     on = [guest for guest in host.guests if guest.state in ON]
-    vcpus = sum(_vcpus(guest) or 0 for guest in on)
+    cpus_given = sum(_vcpus(guest) or 0 for guest in on)
     given = sum(_memory_kib(guest) or 0 for guest in on)
     cpu = None if sample is None else sample.cpu_percent
     used = None if sample is None else sample.memory_used_kib
     total = facts.memory_kib
     rows: list[tuple[str, float | None, str]] = [
         ("cpu busy", None if cpu is None else cpu / 100, f"{percent(cpu)} of {facts.cpus or NOT_REPORTED} CPUs"),
-        ("cpu given", _share(vcpus, facts.cpus), f"{vcpus} vCPUs of {facts.cpus or NOT_REPORTED} CPUs"),
+        ("cpu given", _share(cpus_given, facts.cpus), f"{vcpus(cpus_given)} of {facts.cpus or NOT_REPORTED} CPUs"),
         ("mem used", _share(used, total), f"{kib(used)} of {kib(total)}"),
         ("mem given", _share(given, total), f"{kib(given)} of {kib(total)}"),
     ]
@@ -78,7 +78,7 @@ def guests(subject: Subject, width: int) -> list[Line]:
     views = subject.host.guests
     if not views:
         return [[(" No guests yet. ", ""), ("c", "accent"), (" creates the first one here.", "quiet")]]
-    names = max(8, min(28, width - 45, max(len(view.key.guest) for view in views)))
+    names = max(8, min(28, width - 45, max(line_width([(view.key.guest, "")]) for view in views)))
     lines: list[Line] = [
         [(f" {fit('GUEST', names)}    {fit('STATE', 14)}{'VCPUS':>5}  {'MEM':>5}  {'CPU':>4}  ADDRESS", "quiet")]
     ]
@@ -89,8 +89,8 @@ def _guest(view: GuestView, names: int, subject: Subject) -> Line:
     sample = view.seen.sample if view.seen is not None and view.stale_since is None else None
     state, style = guest_state(view, subject.now)
     address = view.addresses[0].address.partition("/")[0] if view.addresses else NOT_REPORTED
-    vcpus = _vcpus(view)
-    figures = f"{vcpus if vcpus is not None else NOT_REPORTED:>5}  {kib(_memory_kib(view)):>5}  "
+    count = _vcpus(view)
+    figures = f"{count if count is not None else NOT_REPORTED:>5}  {kib(_memory_kib(view)):>5}  "
     figures += f"{percent(sample.cpu_percent if sample else None):>4}"
     quiet = "quiet" if view.state is not GuestState.RUNNING or view.stale_since is not None else ""
     return [

@@ -44,7 +44,7 @@ def guest_warnings(view: HostView, guest: Guest, editing: Guest | None = None) -
     if facts is None:
         return (*warnings, f"{view.name} has never reported: pools, networks and devices are taken on trust.")
     if facts.cpus is not None and guest.vcpus > facts.cpus:
-        warnings.append(f"{guest.vcpus} vCPUs on a host with {facts.cpus} CPUs.")
+        warnings.append(f"{guest.vcpus} vCPUs on a host with {facts.cpus} CPU{'' if facts.cpus == 1 else 's'}.")
     others = sum(
         g.wanted.memory_kib if g.wanted else g.seen.memory_kib or 0 if g.seen else 0
         for g in view.guests
