@@ -11,14 +11,15 @@ from textual.types import CSSPathType
 from textual.worker import Worker
 
 from console.domain.errors import FleetError
-from console.domain.plan import Outcome, Plan
+from console.domain.plan import Plan
 from console.domain.values import parse_address, parse_mac
 from console.services.hosts import needs_key
 from console.services.wishes import HostKey, HostWish
 from screens.apply import ApplyScreen
 from screens.diff import DiffScreen
 from screens.form import Field, TextField
-from screens.form_screen import FormScreen, Keys
+from screens.form_frame import Keys
+from screens.form_screen import FormScreen
 from screens.lines import facts, hanging, title
 from screens.plan_lines import cautions, happenings
 from screens.widgets import Line, Sheet
@@ -134,13 +135,17 @@ class AddHost(FormScreen):
                 self.plan = await self.session.preview(self.session.plan_add_host(self.wish))
             except FleetError as error:
                 self.plan = None
-                self.say(error)
+                self.reasons.planned(self.wish, error)
+            else:
+                self.reasons.planned(self.wish, None)
         self.show_told()
 
     def show_told(self) -> None:
         """Lay the page out for the width that there is."""
         width = self.size.width - 4
-        lines = self._review_lines(width) if self.page == REVIEW else self._key_lines(width)
+        lines = (
+            [*self.reasons.lines(width), *self._review_lines(width)] if self.page == REVIEW else self._key_lines(width)
+        )
         for sheet in self.body.query_children(Told):
             sheet.show(lines)
         self.paint()
@@ -178,7 +183,7 @@ class AddHost(FormScreen):
         """Do what enter stands for: fetch the key, go on, or add the host. It never pins: it is pressed too easily."""
         if self.page == REVIEW:
             if self.plan is not None:
-                await self.app.push_screen(ApplyScreen(self.session, self.plan), self._ended)
+                await self.app.push_screen(ApplyScreen(self.session, self.plan), self.ended)
         elif not needs_key(self.uri) or self.wish.ssh_host_key:
             await self.action_turn(1)
         elif self._fetching is None and self.offered is None:
@@ -242,13 +247,6 @@ class AddHost(FormScreen):
         """Show the files line by line."""
         if self.plan is not None and self.plan.files:
             await self.app.push_screen(DiffScreen(self.plan))
-
-    def _ended(self, outcome: Outcome | None) -> None:
-        """Leave when it is done or was left running; stay with the filled form when it failed."""
-        if outcome is None or outcome.ok:
-            self.dismiss(outcome)
-        else:
-            self.call_later(self.show_page, REVIEW)
 
     # What is said.
 

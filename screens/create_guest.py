@@ -11,13 +11,14 @@ from textual.types import CSSPathType
 
 from console.domain.errors import FleetError
 from console.domain.model import GuestKey
-from console.domain.plan import ApplyMode, Danger, Outcome, Plan
+from console.domain.plan import ApplyMode, Danger, Plan
 from console.services.wishes import BootChoice, GuestWish
 from screens.apply import ApplyScreen
 from screens.confirm import Confirm
 from screens.diff import DiffScreen
 from screens.form import ChoiceField, Field
-from screens.form_screen import FormScreen, Keys
+from screens.form_frame import Keys
+from screens.form_screen import FormScreen
 from screens.guest_options import pools, volume_options
 from screens.guest_pages import PAGES, choice_hint, hint, host_notice, offers, page_fields, visible
 from screens.guest_review import apply_modes, created, edited
@@ -178,8 +179,10 @@ class CreateGuest(FormScreen):
                 }
                 self.plan = self.modes[ApplyMode.NEXT_BOOT]
         except FleetError as error:
-            self.plan = None
-            self.say(error)
+            self.plan, self.modes = None, {}
+            self.reasons.planned(self.wish, error)
+        else:
+            self.reasons.planned(self.wish, None)
         self.show_review()
 
     def show_review(self) -> None:
@@ -190,7 +193,7 @@ class CreateGuest(FormScreen):
         else:
             lines = edited(self.session, self.wish, self.editing, self.modes, width)
         for sheet in self.body.query_children(Review):
-            sheet.show(lines)
+            sheet.show([*self.reasons.lines(width), *lines])
 
     def page_keys(self) -> Keys:
         """Return the keys of the review."""
@@ -260,16 +263,9 @@ class CreateGuest(FormScreen):
 
         def apply(yes: bool | None) -> None:
             if yes:
-                self.app.push_screen(ApplyScreen(self.session, plan), self._ended)
+                self.app.push_screen(ApplyScreen(self.session, plan), self.ended)
 
         if plan.danger is Danger.NONE:
             apply(True)
         else:
             await self.app.push_screen(Confirm(plan), apply)
-
-    def _ended(self, outcome: Outcome | None) -> None:
-        """Leave when it is done, or when it was left running; stay with the filled form when it failed."""
-        if outcome is None or outcome.ok:
-            self.dismiss(outcome)
-        else:
-            self.call_later(self.show_page, REVIEW)

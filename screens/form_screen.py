@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import getters
@@ -20,10 +20,9 @@ from console.domain.errors import FleetError
 from console.domain.plan import Outcome
 from screens.choice import Choice
 from screens.form import Field, typed
-from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, Span, fit, line_width
-
-Keys = Sequence[tuple[str, str]]
-"""Keys that make sense now, each with what it does."""
+from screens.form_frame import Keys, Reasons, form_keys, form_title
+from screens.widgets import Header, KeysFooter, Line, Notice, Sheet
+from screens.work import failure
 
 
 class Page(VerticalScroll, can_focus=False):
@@ -62,10 +61,11 @@ class FormScreen(Screen[Outcome | None]):
         self.page = 0
         self.touched: set[str] = set()
         self.problems: Mapping[str, str] = {}
+        self.reasons = Reasons()
         self.begin_at = ""
         """The key of the field to begin with, empty for the first."""
         self._begun: object = None
-        self._leaving = False
+        self.leaving = False
         self._ready = asyncio.Event()
         self._early: list[Key] = []
 
@@ -165,7 +165,7 @@ class FormScreen(Screen[Outcome | None]):
     async def lay_out(self, page: int) -> None:
         """Put the fields of a page on the screen, or what a page without fields shows."""
         self.page = page
-        self._leaving = False
+        self.leaving = False
         special = self.special(page)
         fields = [] if special is not None else self.fields(page)
         self.set_focus(None)
@@ -204,41 +204,25 @@ class FormScreen(Screen[Outcome | None]):
 
     def paint(self) -> None:
         """Bring title, notice and keys up to date."""
-        self.query_one(Header).show([self._title()])
+        self.query_one(Header).show([form_title(self)])
         lines = self.notices()
-        if self._leaving:
+        if self.leaving:
             lines.append([("escape again throws away what you typed; any other key stays", "warn")])
         self.query_one("#form-notice", Sheet).show(lines)
-        self.query_one(KeysFooter).show_keys(self._keys())
+        self.query_one(KeysFooter).show_keys(form_keys(self))
+
+    def ended(self, outcome: Outcome | None) -> None:
+        """Leave when it is done or was left running; stay with the filled form, and say why, when it failed."""
+        if outcome is None or outcome.ok:
+            self.dismiss(outcome)
+            return
+        self.reasons.failed(self.typed_so_far(), failure(outcome))
+        self.touched |= set(self.find_problems())
+        self.call_later(self.show_page, len(self.PAGES) - 1)
 
     def say(self, error: FleetError) -> None:
         """Show an error above the keys until the next key."""
         self.query_one(Notice).show_error(error)
-
-    def _title(self) -> Line:
-        steps: list[Span] = []
-        for number, (name, _) in enumerate(self.PAGES):
-            bad = any(key in self.touched and self.order_of(key)[0] == number for key in self.problems)
-            steps.append((f"  {number + 1} {name}", "title" if number == self.page else "bad" if bad else "quiet"))
-        room = self.size.width - 2 - line_width(steps)
-        return [(fit(self.heading(), max(8, room)), "strong"), *steps]
-
-    def _keys(self) -> Keys:
-        if self._leaving:
-            return (("escape", "throw away"), ("any other key", "stay"))
-        if self.special(self.page) is not None:
-            return self.page_keys()
-        field = self.focused_field
-        control = field.control if field is not None else None
-        if isinstance(control, Choice) and control.is_open:
-            return (("↑↓", "move"), ("type", "filter"), ("enter", "choose"), ("escape", "close"))
-        keys = [("tab ↑↓", "move")]
-        if isinstance(control, Choice):
-            keys.append(("space", "choose"))
-        elif field is not None and isinstance(field.value, bool):
-            keys.append(("space", "turn over"))
-        escape = ("escape", "back" if self.page else "cancel")
-        return (*keys, ("enter", "next"), ("pgdn", "page"), ("^s", "review"), escape)
 
     # What happens.
 
@@ -255,7 +239,7 @@ class FormScreen(Screen[Outcome | None]):
         event.stop()
         if event.field.is_attached and event.field.display:
             self.take(event.field)
-            self._leaving = False
+            self.leaving = False
             self.follow()
 
     def on_choice_turned(self, event: Choice.Turned) -> None:
@@ -384,8 +368,8 @@ class FormScreen(Screen[Outcome | None]):
         self.collect()
         if 0 < self.page < len(self.PAGES) - 1:
             await self.show_page(self.page - 1)
-        elif self.typed_so_far() != self._begun and not self._leaving:
-            self._leaving = True
+        elif self.typed_so_far() != self._begun and not self.leaving:
+            self.leaving = True
             self.paint()
         else:
             self.dismiss(None)
@@ -398,7 +382,7 @@ class FormScreen(Screen[Outcome | None]):
         self.problems = self.find_problems()
         for field in self.page_fields:
             field.tell(problem=self.problems.get(field.key, ""))
-        asked, self._leaving = self._leaving, False
+        asked, self.leaving = self.leaving, False
         if asked:
             self.paint()
         return asked
