@@ -37,7 +37,8 @@ TABLES += ["HardwareTable", "GuestTable", "DiskTable", "SourceTable", "NicTable"
 def keys() -> str:
     """Return docs/keys.md."""
     from console.domain.plan import Danger
-    from screens.actions import ACTIONS, Group
+    from screens.action import Group
+    from screens.actions import ACTIONS
 
     lines = [
         "# Keys\n",

@@ -1,87 +1,31 @@
-"""The one registry of actions: it feeds key bindings, footer, command bar and help.
-
-An action is data. A screen carries it out in its method `act_<id>`, with dashes as underscores.
-"""
+"""The one registry of actions: it feeds key bindings, footer, command bar and help."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from console.domain.plan import Danger
 from console.services.wishes import PowerAction
-from screens.situation import Available, can, can_cancel, has_rest, managed, one
+from screens.action import (
+    EVERYWHERE,
+    FLEET,
+    JOBS,
+    ON_GUESTS,
+    ON_HOSTS,
+    OPENED,
+    Action,
+    Context,
+    Group,
+)
+from screens.situation import can, can_cancel, has_rest, managed, one
 
 
-class Context(StrEnum):
-    """The screens that have actions."""
-
-    FLEET = "fleet"
-    GUEST = "guest"
-    HOST = "host"
-    JOBS = "jobs"
-
-
-class Group(StrEnum):
-    """The sections of the help screen."""
-
-    MOVE = "Move"
-    FLEET = "Fleet"
-    GUEST = "Guest"
-    JOB = "Job"
-    CONSOLE = "Console"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """Something the operator can do.
-
-    keys: the default keys, separated by commas; shown: the first one as people write it. label: one or two words
-    for the footer. help: a sentence for the help screen. writes: it changes something, so a read-only console has
-    no key for it. on_guest: it is done to the guest under the cursor, bulk: or to all that are marked.
-    available: whether it makes sense now (footer and command bar; a key that is pressed all the same is answered with
-    the reason). footer: its place there, 0 for none. command: it is offered in the command bar.
-    """
-
-    id: str
-    keys: str
-    shown: str
-    label: str
-    help: str
-    group: Group
-    where: frozenset[Context]
-    danger: Danger = Danger.NONE
-    writes: bool = False
-    on_guest: bool = False
-    bulk: bool = False
-    available: Available = lambda now: True
-    footer: int = 0
-    command: bool = True
-    power: PowerAction | None = None
-
-    @property
-    def handler(self) -> str:
-        """The name of the screens' method that carries it out."""
-        return "act_" + self.id.replace("-", "_")
-
-
-EVERYWHERE = frozenset(Context)
-FLEET = frozenset({Context.FLEET})
-OPENED = frozenset({Context.GUEST, Context.HOST, Context.JOBS})
-JOBS = frozenset({Context.JOBS})
-ON_GUESTS = frozenset({Context.FLEET, Context.GUEST})
-ON_HOSTS = frozenset({Context.FLEET, Context.HOST})
-
-
-def _power(
-    action: PowerAction, key: str, label: str, help: str, *, danger: Danger = Danger.NONE, footer: int = 0
-) -> Action:
+def _power(action: PowerAction, key: str, help: str, *, danger: Danger = Danger.NONE, footer: int = 0) -> Action:
     return Action(
         id=action.value,
         keys=key,
         shown=key,
-        label=label,
+        label=action.words,
         help=help,
         group=Group.GUEST,
         where=ON_GUESTS,
@@ -227,20 +171,19 @@ ACTIONS: tuple[Action, ...] = (
         available=lambda now: now.host is not None and not now.host.wanted.guests,
         footer=36,
     ),
-    _power(PowerAction.START, "s", "start", "Start the guest; one that is pending is made first.", footer=12),
+    _power(PowerAction.START, "s", "Start the guest; one that is pending is made first.", footer=12),
     _power(
         PowerAction.SHUTDOWN,
         "x",
-        "shut down",
         "Ask the guest to shut down, and wait until it is off.",
         danger=Danger.CONFIRM,
         footer=14,
     ),
-    _power(PowerAction.FORCE_OFF, "X", "force off", "Cut the guest's power.", danger=Danger.CONFIRM),
-    _power(PowerAction.REBOOT, "b", "reboot", "Ask the guest to reboot.", danger=Danger.CONFIRM, footer=34),
-    _power(PowerAction.RESET, "B", "reset", "Press the guest's reset button.", danger=Danger.CONFIRM),
-    _power(PowerAction.SUSPEND, "z", "suspend", "Pause the guest: its CPUs stand still, its memory stays."),
-    _power(PowerAction.RESUME, "Z", "resume", "Let a paused guest go on.", footer=13),
+    _power(PowerAction.FORCE_OFF, "X", "Cut the guest's power.", danger=Danger.CONFIRM),
+    _power(PowerAction.REBOOT, "b", "Ask the guest to reboot.", danger=Danger.CONFIRM, footer=34),
+    _power(PowerAction.RESET, "B", "Press the guest's reset button.", danger=Danger.CONFIRM),
+    _power(PowerAction.SUSPEND, "z", "Pause the guest: its CPUs stand still, its memory stays."),
+    _power(PowerAction.RESUME, "Z", "Let a paused guest go on.", footer=13),
     Action(
         id="edit",
         keys="e",

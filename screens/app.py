@@ -6,16 +6,19 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
 from console.domain.errors import FleetError
+from screens.actions import BY_ID
 from screens.base import ConsoleScreen
 from screens.fleet import FleetScreen
 from screens.history import History
+from screens.offers import key_of
 from screens.terminal import TerminalApp
 from screens.too_small import TooSmall, is_too_small
-from screens.widgets import Notice
+from screens.widgets import KeysFooter, Notice, text_safe
 from screens.work import Work
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
 
     # The styles of the default screen are not loaded by itself as those of pushed screens are.
     CSS_PATH: ClassVar[list[str | PurePath]] = ["theme.tcss", "fleet.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Before any text box takes it as "copy".
+        Binding("ctrl+c", "interrupt", "how to leave", id="interrupt", priority=True, show=False),
+    ]
 
     class StoreChanged(Message):
         """Something is to be painted."""
@@ -39,7 +46,6 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
         self.history = History()
         self.work = Work(self, session, self._changed, self.show_error)
         self._due = False
-        self._leaving = False
 
     def get_default_screen(self) -> Screen[None]:
         """Return the fleet: the screen below all others."""
@@ -112,11 +118,27 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
         await super().on_event(event)
 
     async def action_quit(self) -> None:
-        """Leave; when something is being carried out, only at the second time."""
-        # What ApplyScreen carries out goes on when that screen is left.
-        applying = any(worker.group == "apply" and worker.is_running for worker in self.workers)
-        if (self.work.running or applying) and not self._leaving:
-            self._leaving = True
-            self.session.store.say("▲ A change is still being carried out; q again leaves it half-done.")
-            return
-        self.exit()
+        """Leave. What is being carried out goes on in a process of its own: that is said where the console was."""
+        going_on = [worker.name for worker in self.workers if worker.group == "apply" and worker.is_running]
+        if going_on:
+            what = going_on[0] if len(going_on) == 1 else f"{len(going_on)} jobs"
+            verb = "goes" if len(going_on) == 1 else "go"
+            self.exit(message=text_safe(f"{what}: {verb} on without the console. See it with: qd job follow last"))
+        else:
+            self.exit()
+
+    def action_interrupt(self) -> None:
+        """Answer ctrl+c, which ends other programs: it says how this one is left, and copies nothing."""
+        screen = self.screen
+        if isinstance(screen, ConsoleScreen):
+            self.session.store.say(f"▲ {key_of(BY_ID['quit'])} leaves the console.")
+            screen.show_frame()
+        else:
+            for footer in screen.query(KeysFooter):
+                footer.flash(f"escape goes back; {key_of(BY_ID['quit'])} then leaves the console.")
+
+    def action_jobs(self, job: str = "") -> None:
+        """Show the jobs, from that one on; asked for by screens with keys of their own."""
+        from screens.jobs import JobsScreen
+
+        self.push_screen(JobsScreen(self.session, self.work, job))

@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.events import Key
 from textual.screen import Screen
 
 from console.domain.errors import FleetError
+from console.domain.job import JobState
 from console.domain.plan import Outcome, Plan, Progress, StepState
+from screens.cancel import ask_to_cancel
+from screens.job_lines import STATES
+from screens.offers import own, own_keys
 from screens.plan_lines import ending, progress
-from screens.widgets import Header, KeysFooter, Line, Sheet, error_lines
+from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, error_lines
 
 if TYPE_CHECKING:
     from console.services.session import Session
 
-SCROLLING = frozenset({"up", "down", "pageup", "pagedown", "home", "end"})
+SCREENFUL = 9999
+"""More lines than any plan has: to its end."""
 
 
 class ApplyScreen(Screen["Outcome | None"]):
     """Applies the plan as soon as it is shown. Dismisses with the outcome; None when it was left running.
 
-    The work belongs to the app, not to this screen: leaving the screen lets it go on, and its end is said in the
-    status line.
+    It is a job in a process of its own: leaving the screen lets it go on, and its end is said in the status line.
     """
 
     CSS_PATH = "plan.tcss"
     AUTO_FOCUS = ""
+    # Priority: before on_key, which takes all other keys.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave it running", id="apply.leave", priority=True, show=False),
+        Binding("x", "cancel", "cancel", id="apply.cancel", priority=True, show=False),
+        Binding("J", "jobs", "jobs", id="jobs", priority=True, show=False),
+        Binding("up", "scroll(-1)", "up", id="apply.up", priority=True, show=False),
+        Binding("down", "scroll(1)", "down", id="apply.down", priority=True, show=False),
+        Binding("pageup", "page(-1)", "page up", id="apply.pageup", priority=True, show=False),
+        Binding("pagedown", "page(1)", "page down", id="apply.pagedown", priority=True, show=False),
+        Binding("home", f"scroll({-SCREENFUL})", "first line", id="apply.home", priority=True, show=False),
+        Binding("end", f"scroll({SCREENFUL})", "last line", id="apply.end", priority=True, show=False),
+    ]
     body = getters.query_one("#apply", VerticalScroll)
 
     def __init__(self, session: Session, plan: Plan) -> None:
@@ -39,6 +56,8 @@ class ApplyScreen(Screen["Outcome | None"]):
         self.plan = plan
         self.outcome: Outcome | None = None
         self.error: FleetError | None = None
+        self.job = ""
+        """Its id, once it has one."""
         self._heard: dict[int, Progress] = {}
         self._since: dict[int, float] = {}
 
@@ -52,6 +71,7 @@ class ApplyScreen(Screen["Outcome | None"]):
         yield Header(classes="plan-title")
         with VerticalScroll(id="apply", can_focus=False):
             yield Sheet(id="apply-lines")
+        yield Notice()
         yield KeysFooter()
 
     def on_mount(self) -> None:
@@ -75,6 +95,7 @@ class ApplyScreen(Screen["Outcome | None"]):
         self.show_progress()
 
     def _hear(self, heard: Progress) -> None:
+        self.job = heard.job or self.job
         self._heard[heard.index] = heard
         if heard.state is StepState.RUNNING:
             self._since[heard.index] = time.monotonic()
@@ -97,7 +118,8 @@ class ApplyScreen(Screen["Outcome | None"]):
         self.query_one("#apply-lines", Sheet).show(lines)
         self.query_one(Header).show([self._title()])
         keys = ("any key", "go on") if self.outcome and self.outcome.ok else ("any key", "back")
-        self.query_one(KeysFooter).show_keys((keys,) if self.ended else (("escape", "leave it running"),))
+        ways = (("apply.cancel", "x", "cancel"), ("jobs", "J", "jobs"), ("apply.leave", "escape", "leave it running"))
+        self.query_one(KeysFooter).show_keys((keys,) if self.ended else own_keys(*ways))
         if self.ended:
             self.call_after_refresh(self.body.scroll_end, animate=False)
 
@@ -107,22 +129,54 @@ class ApplyScreen(Screen["Outcome | None"]):
         told = [heard.detail for heard in self._heard.values() if heard.state is StepState.FAILED]
         return ending(self.outcome, width, told)
 
+    @property
+    def _cancelled(self) -> bool:
+        job = self.session.store.job(self.outcome.job) if self.outcome is not None else None
+        return job is not None and job.state is JobState.CANCELLED
+
     def _title(self) -> Line:
         if not self.ended:
             word, style = "↻ applying", "accent"
         elif self.outcome and self.outcome.ok:
             word, style = "✔ done", "good"
+        elif self._cancelled:
+            word, style = STATES[JobState.CANCELLED]
         else:
             word, style = "✖ failed", "bad"
         return [(self.plan.title, "strong"), (f"   {word}", style)]
 
     def on_key(self, event: Key) -> None:
-        """Scroll; leave it running; go back once it ended."""
+        """Go back at any key once it ended."""
         event.stop()
         event.prevent_default()
-        if event.key in SCROLLING and self.body.max_scroll_y:
-            page = self.body.size.height - 1
-            by = {"up": -1, "down": 1, "pageup": -page, "pagedown": page, "home": -9999, "end": 9999}[event.key]
-            self.body.scroll_relative(y=by, animate=False)
-        elif self.ended or event.key == "escape":
+        if self.ended:
             self.dismiss(self.outcome)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Scroll where there is more than fits; leave and cancel what has not ended: then any key goes back."""
+        if action in {"scroll", "page"}:
+            return bool(self.body.max_scroll_y)
+        return not self.ended if action in {"leave", "cancel", "jobs"} else super().check_action(action, parameters)
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll by lines."""
+        self.body.scroll_relative(y=by, animate=False)
+
+    def action_page(self, by: int) -> None:
+        """Scroll by pages."""
+        self.action_scroll(by * max(1, self.body.size.height - 1))
+
+    def action_leave(self) -> None:
+        """Leave; it goes on by itself."""
+        self.session.store.say(f"↻ {self.plan.title}: goes on. {own('jobs', 'J')} shows it.")
+        self.dismiss(None)
+
+    async def action_jobs(self) -> None:
+        """Show it among the jobs."""
+        await self.run_action(f"app.jobs({self.job!r})")
+
+    def action_cancel(self) -> None:
+        """Ask whether to cancel."""
+        job = self.session.store.job(self.job)
+        if job is not None and not job.state.ended:
+            ask_to_cancel(self.app, self.session, job)

@@ -15,7 +15,8 @@ from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Danger, Plan
 from console.services.pictures import write_picture
-from screens.actions import BY_ID, Action, Context, actions_in
+from screens.action import Action, Context
+from screens.actions import BY_ID, actions_in
 from screens.offers import footer_keys, is_bound
 from screens.situation import Situation
 from screens.terminal import TerminalApp
@@ -170,7 +171,7 @@ class ConsoleScreen(Screen[None]):
 
         guest = self.situation().guest
         assert guest is not None
-        self.app.push_screen(PlanScreen(self.session, self.session.plan_remove(guest.key)))
+        self.app.push_screen(PlanScreen(self.session, self.session.plan_remove(guest.key), removed=guest.key))
 
     def act_plan(self) -> None:
         """Show what an apply would do: to the open guest, or to the fleet."""

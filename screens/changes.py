@@ -34,6 +34,7 @@ class ChangesScreen(Screen[None]):
         Binding("pageup", "move(-10)", "page up", id="changes.page-up", show=False),
         Binding("pagedown", "move(10)", "page down", id="changes.page-down", show=False),
         Binding("enter,d", "diff", "what it did", id="changes.diff", show=False),
+        Binding("J", "app.jobs", "jobs", id="jobs", show=False),
         Binding("u", "undo", "undo the last", id="changes.undo", show=False),
     ]
 

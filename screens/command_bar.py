@@ -17,13 +17,13 @@ from textual.widgets import Input
 from console.domain.standing import HostView
 from console.inventory.index import RowKey
 from console.inventory.store import Store
-from screens.actions import Action
+from screens.action import Action
 from screens.form import Box
 from screens.offers import is_bound, key_of
 from screens.situation import Situation
 from screens.states import guest_state, host_state
 from screens.type_ahead import TypeAhead
-from screens.widgets import KeysFooter, Line, Sheet, Span, fit, text_safe
+from screens.widgets import KeysFooter, Line, Sheet, Span, fit, line_width
 
 SHOWN = 10
 WIDTH = 72
@@ -128,7 +128,7 @@ class CommandBar(TypeAhead, ModalScreen[Command | None]):
         width = self.choices.size.width or WIDTH
         first = max(0, min(self._cursor - SHOWN // 2, len(self._found) - SHOWN))
         shown = self._found[first : first + SHOWN]
-        names = min(40, max((len(text_safe(entry.name)) for entry in shown), default=0) + 1)
+        names = min(40, max((line_width([(entry.name, "")]) for entry in shown), default=0) + 1)
         lines: list[Line] = []
         for place, entry in enumerate(shown, first):
             here = place == self._cursor

@@ -82,7 +82,7 @@ class DashboardApp(TerminalApp, inherit_bindings=False):
             name=store.fleet.name,
             totals=self._tally.count(views),
             hosts=views,
-            problems=self._problems.of(self._trouble, store.faults, views, now),
+            problems=self._problems.of(self._trouble, store.faults, views, now, store.jobs),
             now=now,
         )
         self.board.show(board(shown, *self.size))

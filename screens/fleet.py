@@ -18,11 +18,12 @@ from console.inventory.files import host_name
 from console.inventory.filter import parse
 from console.inventory.index import Index, RowKey
 from console.services.wishes import PowerAction
-from screens.actions import Context
+from screens.action import Context
 from screens.detail import brief, full
 from screens.fleet_list import FleetList
 from screens.fleet_moves import FleetMoves
 from screens.history import History
+from screens.job_lines import running
 from screens.marks import Marks
 from screens.offers import bindings
 from screens.situation import Situation
@@ -102,6 +103,7 @@ class FleetScreen(FleetMoves):
             marked_can=self._marked_can,
             narrowed=self.match is not None,
             sorted=self.order is not None,
+            jobs=running(self.session.store.jobs),
         )
 
     def targets(self) -> list[GuestKey]:
@@ -133,7 +135,10 @@ class FleetScreen(FleetMoves):
         fleet = self.session.store.fleet
         width = self.size.width - 2
         marked = len(self.marks)
-        self.header.show([totals_line(fleet.name, self.totals, width, read_only=self.session.read_only, marked=marked)])
+        jobs = running(self.session.store.jobs)
+        self.header.show(
+            [totals_line(fleet.name, self.totals, width, read_only=self.session.read_only, marked=marked, jobs=jobs)]
+        )
         self.heading.show([self.rows.heading])
         self._show_faults()
         self._show_empty()

@@ -13,9 +13,10 @@ from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Difference
 from console.domain.standing import GuestView, Standing
-from screens.actions import Context
+from screens.action import Context
 from screens.guest_detail import addresses, devices, graphs, guest_facts, standing
 from screens.history import History
+from screens.job_lines import running
 from screens.offers import bindings
 from screens.scrolling import ScrollingScreen
 from screens.situation import Situation
@@ -78,6 +79,7 @@ class GuestScreen(ScrollingScreen):
             changes=int(changed),
             host=host,
             guest=guest,
+            jobs=running(store.jobs),
         )
 
     def plan_subject(self) -> GuestKey:

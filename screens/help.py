@@ -11,9 +11,10 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from console.domain.plan import Danger
-from screens.actions import Action, Context, Group, actions_in
+from screens.action import Action, Context, Group
+from screens.actions import BY_ID, actions_in
 from screens.offers import is_bound, key_of
-from screens.states import LEGEND
+from screens.states import DIFFERS, LEGEND
 from screens.widgets import Header, KeysFooter, Line, Sheet, wrapped
 
 KEY, LABEL = 6, 14
@@ -73,6 +74,8 @@ def help_lines(context: Context, width: int, read_only: bool) -> list[Line]:
         lines.append(())
     lines.append([("Signs", "strong")])
     for sign, style, meaning in LEGEND:
+        if meaning == DIFFERS and not read_only:
+            meaning += f"; {key_of(BY_ID['plan'])} shows the plan"
         lines += _hanging([(f"  {sign:{KEY + LABEL}}", style)], meaning, width)
     lines += [(), [("An age appears only where a fact is old; — means that the host does not report it.", "quiet")]]
     return lines

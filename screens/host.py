@@ -9,11 +9,13 @@ from textual.events import Resize
 
 from console.domain.errors import FleetError
 from console.domain.standing import HostView, Standing
+from console.services.journal import operator
 from console.services.session import Session
-from screens.actions import Context
+from screens.action import Context
 from screens.history import History
 from screens.host_detail import host_lines
 from screens.host_lines import capacity, connection, drift, guests
+from screens.job_lines import host_jobs, running
 from screens.offers import bindings
 from screens.scrolling import ScrollingScreen
 from screens.situation import Situation
@@ -67,6 +69,7 @@ class HostScreen(ScrollingScreen):
             hosts=len(self.session.store.fleet.hosts),
             changes=sum(guest.standing in changed for guest in view.guests) if view else 0,
             host=view,
+            jobs=running(self.session.store.jobs),
         )
 
     def show_store(self) -> None:
@@ -88,7 +91,8 @@ class HostScreen(ScrollingScreen):
             [[(self.host, "title"), ("   ", ""), host_state(view, subject.now), (f"   {labels}", "quiet")]]
         )
         lines: list[Line] = [*connection(subject, self.session.pinned_fingerprint(self.host), width), ()]
-        for part in (drift(subject, width), capacity(subject, width), guests(subject, width)):
+        jobs = host_jobs(self.session.store.jobs, self.host, subject.now, operator(), width)
+        for part in (drift(subject, width), capacity(subject, width), guests(subject, width), jobs):
             lines += [*part, ()] if part else []
         self.use.show(lines)
         self.facts.show(host_lines(subject, self.facts.size.width or width, standing=False))

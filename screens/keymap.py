@@ -10,7 +10,8 @@ from textual.binding import Binding, InvalidBinding
 
 from console.domain.errors import FleetError
 from console.domain.values import shown
-from screens.actions import BY_ID, Context, actions_in
+from screens.action import Context
+from screens.actions import BY_ID, actions_in
 from screens.offers import REBOUND
 
 

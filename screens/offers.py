@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from screens.actions import Action, Context, actions_in
+from screens.action import Action, Context
+from screens.actions import actions_in
 from screens.situation import Situation
 
 REBOUND: dict[str, str] = {}
@@ -14,6 +15,16 @@ REBOUND: dict[str, str] = {}
 def key_of(action: Action) -> str:
     """Return the key of an action as people write it, the operator's own where there is one."""
     return REBOUND.get(action.id, action.shown)
+
+
+def own(id: str, usual: str) -> str:
+    """Return the key of a binding by its id: the operator's own where there is one."""
+    return REBOUND.get(id, usual)
+
+
+def own_keys(*keys: tuple[str, str, str]) -> tuple[tuple[str, str], ...]:
+    """Return (key, label) pairs for a footer from (id of the binding, usual key, label)."""
+    return tuple((own(id, usual), label) for id, usual, label in keys)
 
 
 NAMED_LETTERS = frozenset({"slash", "colon", "question_mark", "minus", "space"})
@@ -57,11 +68,15 @@ def offered(context: Context, now: Situation) -> list[Action]:
 
 def footer_keys(context: Context, now: Situation) -> list[tuple[str, str]]:
     """Return (key, label) of the actions that make sense now, most important first and help last."""
-    chosen = sorted((action for action in offered(context, now) if action.footer), key=lambda each: _rank(each, now))
+    chosen = sorted(
+        (action for action in offered(context, now) if _rank(action, now)), key=lambda each: _rank(each, now)
+    )
     return [(key_of(action), _label(action, now)) for action in chosen]
 
 
 def _rank(action: Action, now: Situation) -> int:
+    if action.id == "jobs" and not now.jobs:
+        return 0
     # On a guest's row there is no room for it at 80 columns.
     return action.footer + 10 if action.id == "add-host" and now.guest is not None else action.footer
 
@@ -69,6 +84,8 @@ def _rank(action: Action, now: Situation) -> int:
 def _label(action: Action, now: Situation) -> str:
     if action.id == "plan" and now.changes:
         return f"plan ▲{now.changes}"
+    if action.id == "jobs":
+        return f"jobs ↻{now.jobs}"
     if action.id == "show-all" and not now.narrowed:
         return "unmark" if now.marked else "tree"
     return action.label

@@ -16,7 +16,6 @@ from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Danger, Outcome, Plan
 from console.domain.values import format_size_kib
-from console.domain.verbs import Define, Undefine
 from screens.apply import ApplyScreen
 from screens.confirm import Confirm
 from screens.diff import DiffScreen
@@ -35,7 +34,7 @@ SCREENFUL = 9999
 class PlanScreen(Screen[Outcome | None]):
     """Shows a plan and applies it when asked; dismisses with the outcome, None when it was left.
 
-    A plan that removes a guest keeps the guest's disks, and offers to delete those whose names are typed.
+    removed: the guest that the plan is asked to remove. Its disks are kept, and those whose names are typed deleted.
     """
 
     CSS_PATH: ClassVar[CSSPathType] = "plan.tcss"
@@ -45,6 +44,7 @@ class PlanScreen(Screen[Outcome | None]):
         Binding("escape", "back", "back", id="plan.back", priority=True, show=False),
         Binding("q", "key('back')", "back", id="plan.quit", priority=True, show=False),
         Binding("d", "key('diff')", "see the diff", id="plan.diff", priority=True, show=False),
+        Binding("J", "app.jobs", "jobs", id="jobs", show=False),
         Binding("x", "key('disks')", "delete disks", id="plan.disks", priority=True, show=False),
         Binding("down", "scroll(1)", "down", id="plan.down", priority=True, show=False),
         Binding("up", "scroll(-1)", "up", id="plan.up", priority=True, show=False),
@@ -55,11 +55,11 @@ class PlanScreen(Screen[Outcome | None]):
     ]
     body = getters.query_one("#plan", VerticalScroll)
 
-    def __init__(self, session: Session, plan: Plan) -> None:
+    def __init__(self, session: Session, plan: Plan, removed: GuestKey | None = None) -> None:
         super().__init__()
         self.session = session
         self.plan = plan
-        self.removed = removed_guest(plan)
+        self.removed = removed
         self.disks = self._disks()
         self._said = ""
 
@@ -241,11 +241,3 @@ class PlanScreen(Screen[Outcome | None]):
     def action_page(self, by: int) -> None:
         """Scroll by pages."""
         self.body.scroll_relative(y=by * max(1, self.body.size.height - 1), animate=False)
-
-
-def removed_guest(plan: Plan) -> GuestKey | None:
-    """Return the guest that a plan undefines for good, None for any other plan."""
-    gone = {step.guest for step in plan.steps if isinstance(step.verb, Undefine)}
-    kept = {step.guest for step in plan.steps if isinstance(step.verb, Define)}
-    keys = [key for key in gone - kept if key is not None]
-    return keys[0] if len(keys) == 1 and plan.change is not None else None

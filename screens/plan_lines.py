@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from console.domain.plan import Difference, Outcome, Plan, Progress, StepState
 from screens.lines import hanging, title
@@ -119,28 +120,49 @@ def counts(plan: Plan) -> str:
     return ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in parts if count)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """One step as it is shown. detail: why it failed; note: what stands behind its sentence."""
+
+    place: str
+    sentence: str
+    state: StepState
+    detail: str = ""
+    note: str = ""
+
+
 def progress(plan: Plan, heard: Mapping[int, Progress], running_s: Mapping[int, float], width: int) -> list[Line]:
     """Return each step with its state; heard: the last progress by index; running_s: seconds of a running step."""
-    rows = [(INVENTORY, "inventory", plan.change.summary)] if plan.change is not None else []
-    rows += [(index, step.host, step.sentence) for index, step in enumerate(plan.steps)]
-    places = min(max((line_width([(place, "")]) for _, place, _ in rows), default=0), 24)
-    lines: list[Line] = []
-    for index, place, sentence in rows:
+    steps = [(INVENTORY, "inventory", plan.change.summary)] if plan.change is not None else []
+    steps += [(index, step.host, step.sentence) for index, step in enumerate(plan.steps)]
+    rows: list[StepRow] = []
+    for index, place, sentence in steps:
         last = heard.get(index)
         state = last.state if last is not None else StepState.WAITING
-        glyph, style = GLYPHS[state]
-        text = last.sentence if last is not None and state is StepState.UNDONE else sentence
-        if state is StepState.SKIPPED:
-            text += " (not tried)"
-        elif state is StepState.DONE and index == INVENTORY and last is not None and last.detail:
-            text += f" (commit {last.detail})"
+        note = ""
+        if state is StepState.DONE and index == INVENTORY and last is not None and last.detail:
+            note = f"(commit {last.detail})"
         elif running_s.get(index, 0.0) >= 2:
-            text += f" ({running_s[index]:.0f} s)"
-        quiet = state in (StepState.WAITING, StepState.SKIPPED)
-        prefix: Line = [(f"  {glyph}  ", style), (fit(place, places) + "  ", "quiet")]
-        lines += hanging(prefix, text, "quiet" if quiet else "", width)
-        if state is StepState.FAILED and last is not None:
-            for part in last.detail.splitlines():
+            note = f"({running_s[index]:.0f} s)"
+        text = last.sentence if last is not None and state is StepState.UNDONE else sentence
+        rows.append(
+            StepRow(place=place, sentence=text, state=state, detail=last.detail if last is not None else "", note=note)
+        )
+    return step_lines(rows, width)
+
+
+def step_lines(rows: Sequence[StepRow], width: int) -> list[Line]:
+    """Return steps with their states, one below the other; below a failed one the reason."""
+    places = min(max((line_width([(row.place, "")]) for row in rows), default=0), 24)
+    lines: list[Line] = []
+    for row in rows:
+        glyph, style = GLYPHS[row.state]
+        note = "(not tried)" if row.state is StepState.SKIPPED else row.note
+        quiet = row.state in (StepState.WAITING, StepState.SKIPPED)
+        prefix: Line = [(f"  {glyph}  ", style), (fit(row.place, places) + "  ", "quiet")]
+        lines += hanging(prefix, f"{row.sentence} {note}".rstrip(), "quiet" if quiet else "", width)
+        if row.state is StepState.FAILED:
+            for part in row.detail.splitlines():
                 lines += hanging([("     " + " " * places + "  ", "")], part, "bad", width)
     return lines
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from console.domain.errors import Fault, FleetError
+from console.domain.job import Job, JobState
 from console.domain.observed import GuestState, HostState
+from console.domain.plan import StepState
 from console.domain.standing import GuestView, HostView, Standing
 from screens.figures import age, size
 from screens.states import REASONS, REFUSALS
@@ -19,6 +21,9 @@ UNHEARD = timedelta(seconds=60)
 FULL = 0.9
 """A storage pool with more than this share taken is told of."""
 
+LATELY = timedelta(days=1)
+"""So long a job that did not end well is told of, unless a later one did what it left."""
+
 NAMED = 4
 """Guests that have the same problem and are named; the others are counted."""
 
@@ -29,7 +34,8 @@ RANKS = ("bad", "warn", "accent", "quiet")
 class Problem:
     """One sentence with its sign. style: "bad" to act now, "warn", "accent" for what waits, "quiet" for a note.
 
-    since: when it began as far as is known; it stands after `text`, with its age, before `more`.
+    since: when it began as far as is known, or when it was (`word`); it stands after `text`, with its age, before
+    `more`.
     """
 
     mark: str
@@ -37,17 +43,18 @@ class Problem:
     text: str
     since: datetime | None = None
     more: str = ""
+    word: str = "since"
 
     def sentence(self, now: datetime) -> str:
         """Return the sentence as of now; times are local ones."""
-        return self.text + ("" if self.since is None else since_words(self.since, now)) + self.more
+        return self.text + ("" if self.since is None else since_words(self.since, now, self.word)) + self.more
 
 
-def since_words(since: datetime, now: datetime) -> str:
+def since_words(since: datetime, now: datetime, word: str = "since") -> str:
     """Return " since 11:59 (4m)"; with the day when it is another one."""
     local, today = since.astimezone(), now.astimezone()
     day = "" if local.date() == today.date() else f"{local:%Y-%m-%d} "
-    return f" since {day}{local:%H:%M} ({age(since, now)})"
+    return f" {word} {day}{local:%H:%M} ({age(since, now)})"
 
 
 class Problems:
@@ -57,9 +64,17 @@ class Problems:
         self._known: dict[str, tuple[HostView, tuple[Problem, ...], list[GuestView]]] = {}
 
     def of(
-        self, trouble: FleetError | None, faults: Iterable[Fault], views: Sequence[HostView], now: datetime
+        self,
+        trouble: FleetError | None,
+        faults: Iterable[Fault],
+        views: Sequence[HostView],
+        now: datetime,
+        jobs: Sequence[Job] = (),
     ) -> list[Problem]:
-        """Return the problems, worst first, then by host; notes last. trouble: what keeps all hosts from being seen."""
+        """Return the problems, worst first, then by host; jobs after hosts, notes last.
+
+        trouble: what keeps all hosts from being seen. jobs: newest first.
+        """
         known = {}
         found, strays = list(_of_files(trouble, faults)), list[GuestView]()
         for view in views:
@@ -72,6 +87,7 @@ class Problems:
             if unheard(view, now):
                 found.append(_problem("✖", "bad", f"{view.name} is up, but nothing was heard of it", view.seen.seen_at))
         self._known = known
+        found += _of_jobs(jobs, now)
         if strays:
             found.append(_problem("?", "quiet", f"not in the inventory: {_names(strays)}"))
         return sorted(found, key=lambda problem: RANKS.index(problem.style))
@@ -86,6 +102,32 @@ def unheard(view: HostView, now: datetime) -> bool:
 def waited_for(views: Iterable[HostView]) -> int:
     """Return how many hosts have neither answered nor failed to answer yet."""
     return sum(view.seen.state in (HostState.UNKNOWN, HostState.CONNECTING) for view in views)
+
+
+def _of_jobs(jobs: Sequence[Job], now: datetime) -> Iterator[Problem]:
+    """Yield the jobs that did not end well lately; not those whose guests a later job was done with."""
+    mended: set[object] = set()
+    for job in jobs:
+        at = job.ended_at or job.at
+        if now - at >= LATELY:
+            continue
+        if job.state is JobState.DONE:
+            mended |= {job.title, job.rest_of, *(step.guest or step.host for step in job.steps)}
+        if job.state not in (JobState.FAILED, JobState.INTERRUPTED):
+            continue
+        left = {step.guest or step.host for step in job.steps if step.state is not StepState.DONE} or {job.title}
+        if not {job.id, job.title} & mended and not left <= mended:
+            yield Problem(
+                mark="✖", style="bad", text=f"{job.title}: {job.state.value}", since=at, word="at", more=_why(job)
+            )
+
+
+def _why(job: Job) -> str:
+    """Return the first reason of a job that failed, in a line."""
+    why = next((step.detail for step in job.steps if step.state is StepState.FAILED and step.detail), "")
+    if not why and job.outcome is not None and job.outcome.failures:
+        why = job.outcome.failures[0][1]
+    return f". {' '.join(why.split())}" if why else ""
 
 
 def _problem(mark: str, style: str, text: str, since: datetime | None = None, more: str = "") -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from console.domain.job import Job, JobState
 from console.domain.observed import HostState
 from console.domain.standing import GuestView, HostView, Standing
 from console.services.power import FROM
@@ -17,7 +18,8 @@ class Situation:
 
     changes: guests that differ from the inventory or are not made yet. marked: how many guests are marked: what is
     done to guests is done to them then, and marked_can is what at least one of them can be told. narrowed: there is a
-    filter to end; sorted: there is an order to leave.
+    filter to end; sorted: there is an order to leave. jobs: how many run. job: the one under the cursor; following:
+    the cursor stays on the newest one.
     """
 
     read_only: bool = False
@@ -29,6 +31,9 @@ class Situation:
     marked_can: frozenset[PowerAction] = frozenset()
     narrowed: bool = False
     sorted: bool = False
+    jobs: int = 0
+    job: Job | None = None
+    following: bool = False
 
 
 Available = Callable[[Situation], bool]
@@ -62,3 +67,13 @@ def can(power: PowerAction) -> Available:
 def one(now: Situation) -> bool:
     """Return True on a guest of the inventory; what cannot be done to several is not offered while some are marked."""
     return managed(now) and not now.marked
+
+
+def can_cancel(now: Situation) -> bool:
+    """Return True on a job that runs and was not asked to end yet."""
+    return now.job is not None and now.job.state is JobState.RUNNING
+
+
+def has_rest(now: Situation) -> bool:
+    """Return True on a job that ended and left something to do."""
+    return now.job is not None and now.job.state.ended and now.job.rest > 0

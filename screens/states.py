@@ -25,6 +25,8 @@ REASONS = {DownReason.NONE: "silent", DownReason.LOGIN: "no login"}
 REFUSALS = frozenset({DownReason.HOST_KEY, DownReason.LOGIN, DownReason.UNPINNED, DownReason.FAILED})
 """Reasons that do not mend themselves: somebody has to act."""
 
+DIFFERS = "differs from the inventory"
+
 LEGEND = (
     ("● running", "good", "runs; a host: connected"),
     ("○ off", "quiet", "defined on its host, not running"),
@@ -33,7 +35,7 @@ LEGEND = (
     ("☾ silent 4m", "warn", "the host does not answer; what is shown was true that long ago"),
     ("↻ connecting", "quiet", "the connection is being made"),
     ("✖ failed", "bad", "somebody has to act: crashed, wrong key, login refused"),
-    ("▲", "warn", "differs from the inventory; p shows the plan"),
+    ("▲", "warn", DIFFERS),
     ("▌", "accent", "marked: what is done to guests is done to it, filtered away or not"),
     ("◆", "accent", "has a GPU passed through"),
     ("?", "warn", "on the host but not in the inventory: shown, never touched"),

@@ -78,8 +78,8 @@ def _count(view: HostView, cards: tuple[GpuChoice, ...]) -> Totals:
     )
 
 
-def totals_line(name: str, totals: Totals, width: int, *, read_only: bool, marked: int = 0) -> Line:
-    """Return the header of the fleet screen; what does not fit is left out."""
+def totals_line(name: str, totals: Totals, width: int, *, read_only: bool, marked: int = 0, jobs: int = 0) -> Line:
+    """Return the header of the fleet screen; what does not fit is left out. jobs: how many run."""
     cpu = percent(totals.cpu_busy / totals.cpus) if totals.cpus else NOT_REPORTED
     memory = NOT_REPORTED
     if totals.memory_kib:
@@ -96,6 +96,7 @@ def totals_line(name: str, totals: Totals, width: int, *, read_only: bool, marke
         [(f"▲ {totals.changes}", "warn")] if totals.changes else [],
         [("read-only", "accent")] if read_only else [],
         [(f"▌{marked} marked", "accent")] if marked else [],
+        [(f"↻ {jobs} job{'' if jobs == 1 else 's'}", "accent")] if jobs else [],
     ]
     # What gives way first when it is too narrow.
     for place in (5, 4, 3):

@@ -6,9 +6,7 @@ is painted; nothing is ever read as markup.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -17,6 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from console.domain.errors import FleetError
+from console.domain.text import plain as text_safe
 
 Span = tuple[str, str]
 """Text and the name of its style: "" or one of STYLES."""
@@ -25,28 +24,10 @@ Line = Sequence[Span]
 
 STYLES = ("quiet", "strong", "good", "warn", "bad", "accent", "title", "line", "bars", "cursor")
 
+FLASH_S = 3.0
+"""How long a sentence stands in place of the keys."""
+
 COMPONENTS = frozenset(f"sheet--{name}" for name in STYLES)
-
-
-@lru_cache(maxsize=4096)
-def text_safe(text: str) -> str:
-    """Return text that can be shown in one line: what would move the cursor, reorder or misalign is spelled out.
-
-    That is: control, format and bidirectional characters, line breaks, combining and zero-width characters,
-    variation selectors, regional indicators and skin tones, private and unassigned code points.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if _is_plain(c) else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def _is_plain(c: str) -> bool:
-    return (
-        c.isprintable()
-        and cell_len(c) in (1, 2)
-        and unicodedata.category(c) not in {"Mn", "Mc", "Me", "Sk"}
-        and not 0x1F1E6 <= ord(c) <= 0x1F1FF
-    )
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
@@ -101,8 +82,8 @@ class Lined(Widget):
             text = text_safe(text)
             length = len(text) if text.isascii() else cell_len(text)
             more = place < last and any(part.strip() for part, _ in line[place + 1 :])
-            if length > left and not more and not text[left:].strip():
-                text, length = text[:left], left
+            if length > left and not more and cell_len(text.rstrip()) <= left:
+                text, length = set_cell_size(text, left), left
             elif length > left or (length == left and more):
                 text = set_cell_size(text, left - 1) + "…" if left else ""
                 length = left
@@ -186,6 +167,11 @@ class KeysFooter(Sheet):
         if self._keys != tuple(keys):
             self._keys = tuple(keys)
             self._arrange()
+
+    def flash(self, text: str) -> None:
+        """Show a sentence for a moment in place of the keys."""
+        self.show([[("▲ ", "warn"), (text, "")]])
+        self.set_timer(FLASH_S, self._arrange)
 
     def on_mount(self) -> None:
         self._arrange()

@@ -78,7 +78,7 @@ def plan_power(store: Store, keys: Sequence[GuestKey], action: PowerAction) -> P
         danger = Danger.CONFIRM if danger is Danger.NONE else Danger.TYPE_NAME
     touched = len({step.guest for step in steps})
     return Plan(
-        title=f"{action.value.replace('-', ' ').capitalize()} {whom}",
+        title=f"{action.words.capitalize()} {whom}",
         steps=tuple(steps),
         refusals=tuple(refusals),
         danger=danger if steps else Danger.NONE,

@@ -72,6 +72,11 @@ class PowerAction(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
 
+    @property
+    def words(self) -> str:
+        """What it is called in sentences and on keys: "shut down", "force off"."""
+        return "shut down" if self is PowerAction.SHUTDOWN else self.value.replace("-", " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuChoice:

@@ -42,7 +42,7 @@ def test_power_by_keys(demo: Inventory, console: Terminal) -> None:
     go_to(console, "mail")
 
     console.press("x")
-    console.wait("Shutdown vhost-a/mail", "shut mail down", "y yes")
+    console.wait("Shut down vhost-a/mail", "shut mail down", "y yes")
     console.press("enter")
     console.wait("Press y to do it.")
     console.press("escape")
@@ -51,7 +51,7 @@ def test_power_by_keys(demo: Inventory, console: Terminal) -> None:
     console.press("x")
     console.wait("y yes")
     console.press("y")
-    console.wait("✔ Shutdown vhost-a/mail: done.")
+    console.wait("✔ Shut down vhost-a/mail: done.")
     console.wait_line(" mail", "○ off")
 
     console.press("s")

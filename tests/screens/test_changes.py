@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,11 @@ from tests.screens.world import World, console, console_of, make_world, settled,
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = make_world(tmp_path)
-    folder = made.session.folder
     git = Git()
+    made = make_world(tmp_path, git)
+    folder = made.session.folder
     await git.init(folder)
     await git.commit(folder, ["fleet.toml", "hosts"], "Begin")
-    made.session._place = replace(made.session._place, repository=git)
     return made
 
 

@@ -253,9 +253,6 @@ async def test_keys_work_while_something_is_carried_out(world: World) -> None:
         assert "↻ Start vhost-a/web-2: start web-2 …" in text(pilot)
         await pilot.press("up")
         assert cursor(pilot) == "vhost-a/web-1"
-        await pilot.press("q")
-        await shown(pilot)
-        assert pilot.app.is_running
         world.hypervisors.gate.set()
         await finished(pilot)
         assert "✔ Start vhost-a/web-2: done." in text(pilot)
@@ -457,7 +454,7 @@ async def test_marks_take_what_is_done_to_guests(world: World) -> None:
         assert line_of(pilot, "web-1 ").startswith("▌")
         await pilot.press("x")
         await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
-        assert "Shutdown 3 guests" in text(pilot)
+        assert "Shut down 3 guests" in text(pilot)
         assert "trainer web-1" in text(pilot)
         assert "Type 2 to go on" in text(pilot)
         await pilot.press("3", "enter")

@@ -146,7 +146,7 @@ async def test_the_command_bar_is_the_palette_of_the_guest_screen_too(world: Wor
 
 
 async def test_help_has_every_key_and_every_sign(world: World) -> None:
-    async with console(world, 100, 60) as pilot:
+    async with console(world, 100, 80) as pilot:
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(pilot.app.screen, Help))
         for words in ("a     add host", "X     force off", "☾ silent 4m", "It asks first."):

@@ -9,7 +9,7 @@ import pytest
 
 from console.domain.errors import FleetError
 from console.services.keys import read_keys
-from screens.actions import Context
+from screens.action import Context
 from screens.app import QuarterdeckApp
 from screens.help import Help, help_lines
 from screens.keymap import bind, faults

@@ -84,7 +84,7 @@ async def test_a_removed_guests_disks_are_kept(world: World) -> None:
     world.host("vhost-a").pools["default"]["web-2-boot.qcow2"] = 40 * GIB
     key = GuestKey("vhost-a", "web-2")
     async with console(world) as pilot:
-        results = await opened(pilot, PlanScreen(world.session, world.session.plan_remove(key)))
+        results = await opened(pilot, PlanScreen(world.session, world.session.plan_remove(key), removed=key))
         shown = text(pilot)
         assert "boot  40 GiB in pool default" in shown and "web-2-boot.qcow2 stay" in shown
         await pilot.press("enter")
@@ -104,7 +104,7 @@ async def test_disks_are_deleted_when_their_names_are_typed_and_then_the_guests(
     world.host("vhost-a").pools["default"]["web-2-boot.qcow2"] = 40 * GIB
     key = GuestKey("vhost-a", "web-2")
     async with console(world) as pilot:
-        screen = PlanScreen(world.session, world.session.plan_remove(key))
+        screen = PlanScreen(world.session, world.session.plan_remove(key), removed=key)
         results = await opened(pilot, screen)
         await pilot.press("x", *"bo")
         assert "is no disk" not in text(pilot), "the beginning of a name"
@@ -127,7 +127,7 @@ async def test_escape_from_the_disks_keeps_them(world: World) -> None:
     world.host("vhost-a").pools["default"]["web-2-boot.qcow2"] = 40 * GIB
     key = GuestKey("vhost-a", "web-2")
     async with console(world) as pilot:
-        screen = PlanScreen(world.session, world.session.plan_remove(key))
+        screen = PlanScreen(world.session, world.session.plan_remove(key), removed=key)
         await opened(pilot, screen)
         await pilot.press("x", *"boot")
         await until(pilot, lambda: len(screen.plan.steps) == 2)

@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 from rich.cells import cell_len
 
-from screens.actions import ACTIONS, BY_ID, Context, actions_in
+from screens.action import Context
+from screens.actions import ACTIONS, BY_ID, actions_in
 from screens.base import ConsoleScreen
 from screens.figures import age, graph, highest, percent, size, sparkline
 from screens.fleet import FleetScreen
 from screens.guest import GuestScreen
 from screens.host import HostScreen
+from screens.jobs import JobsScreen
 from screens.offers import bindings, footer_keys
 from screens.situation import Situation
 from screens.widgets import fit, text_safe, wrapped
@@ -22,6 +24,7 @@ SCREENS: dict[Context, type[ConsoleScreen]] = {
     Context.FLEET: FleetScreen,
     Context.GUEST: GuestScreen,
     Context.HOST: HostScreen,
+    Context.JOBS: JobsScreen,
 }
 
 
@@ -47,7 +50,7 @@ def test_every_binding_has_an_id_and_a_key_of_its_own(context: Context) -> None:
 
 def test_the_fixed_keys_are_what_they_are() -> None:
     fixed = {"a": "add-host", "c": "create", "e": "edit", "slash": "filter", "colon": "command", "p": "plan"}
-    fixed |= {"question_mark": "help", "enter": "open", "q": "quit"}
+    fixed |= {"question_mark": "help", "enter": "open", "q": "quit", "J": "jobs"}
     keys = {key: action.id for action in actions_in(Context.FLEET) for key in action.keys.split(",")}
     assert {key: keys[key] for key in fixed} == fixed
     assert BY_ID["back"].keys == "escape"

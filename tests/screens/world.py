@@ -21,6 +21,7 @@ from console.domain.observed import (
     HostSample,
     HostState,
 )
+from console.drivers.base import Repository
 from console.generate.domain_xml import domain_xml
 from console.inventory.files import read_inventory
 from console.services.session import Session
@@ -171,7 +172,7 @@ class World:
         self.now += timedelta(seconds=seconds)
 
 
-def make_world(folder: Path) -> World:
+def make_world(folder: Path, repository: Repository | None = None) -> World:
     """Return the fleet: vhost-a busy, vhost-b with a changed, a pending and an unmanaged guest, vhost-c silent."""
     inventory = folder / "inventory"
     (inventory / "hosts").mkdir(parents=True)
@@ -200,7 +201,7 @@ def make_world(folder: Path) -> World:
     read.require_sound()
     hosts = [_live(read.fleet, name) for name in ("vhost-a", "vhost-b", "vhost-c", "vhost-d")]
     hypervisors = FakeHypervisors(*hosts)
-    repository = FakeRepository()
+    repository = repository or FakeRepository()
     session = Session(
         inventory,
         folder / "state",
