@@ -19,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+from console.domain.clock import utc_now
 from console.domain.errors import FleetError
 from console.drivers.base import HostTarget
-from console.inventory.store import utc_now
 from console.services.apply import carry_out, refuse
 from console.services.jobs import recorded
 from console.services.journal import Journal

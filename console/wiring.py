@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import console
 from console.domain.errors import FleetError
@@ -30,8 +31,11 @@ from console.drivers.libvirt.wire import READ_ONLY
 from console.drivers.logfile import LogFile, current_log, start_log
 from console.drivers.watch import FileWatch
 from console.services.apply import Workplace
-from console.services.session import Session
-from console.services.view import View
+
+if TYPE_CHECKING:
+    # Loading them takes longer than a job's own process, which needs neither, takes to begin.
+    from console.services.session import Session
+    from console.services.view import View
 
 DEMO_URI = "test:///demo/fleet/"
 """How the shipped demo fleet spells the place of its hosts' files."""
@@ -55,6 +59,8 @@ def user_path(text: str) -> Path:
 
 def open_session(folder: Path) -> Session:
     """Return the session of an inventory, not yet started. Raises FleetError when it cannot be read."""
+    from console.services.session import Session
+
     folder = folder.resolve()
     runtime = _runtime_of(folder)
     state = _private(state_folder(folder))
@@ -82,6 +88,8 @@ def open_view(folder: Path) -> View:
 
     Nothing is written but the runtime folder; the operator's last known state is used where there is one.
     """
+    from console.services.view import View
+
     folder = folder.resolve()
     runtime = _runtime_of(folder)
     return View(

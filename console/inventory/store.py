@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
+from console.domain.clock import Clock, utc_now
 from console.domain.errors import Fault, FleetError
 from console.domain.job import Job
 from console.domain.model import Fleet, Guest, GuestKey, Host
@@ -15,13 +16,6 @@ from console.domain.observed import HostObservation
 from console.domain.standing import Define, Definition, GuestView, HostView, host_view
 from console.domain.values import NAME, shown
 from console.inventory.files import Inventory, host_file_name
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class Store:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console.domain.errors import FleetError, HostUnreachable
 from console.domain.job import JobState
@@ -21,7 +21,6 @@ from console.domain.model import GuestKey
 from console.domain.observed import GuestState, HostObservation
 from console.domain.plan import InventoryChange, Outcome, Plan, Step, StepState
 from console.drivers.base import Hypervisors, Repository
-from console.services.change import Committed, commit_change, take_back
 from console.services.journal import JobCancelledError, Journal, host_locks, operator, shared_folder
 
 UNDO_TIMEOUT_S = 30.0
@@ -29,6 +28,9 @@ RETRY_SHUTDOWN_S = 15.0
 """A guest that is still booting ignores the power button: it is pressed again after this time."""
 LOOK_S = 0.3
 """So often a step that waits looks whether the job was asked to end."""
+
+if TYPE_CHECKING:
+    from console.services.change import Committed
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,9 @@ async def _locked(plan: Plan, journal: Journal, place: Workplace) -> tuple[Outco
 async def _change(change: InventoryChange | None, place: Workplace, journal: Journal) -> Committed | None:
     if change is None:
         return None
+    # 0.15 s of imports, for what most jobs do not do.
+    from console.services.change import commit_change
+
     journal.write("change", state=StepState.RUNNING)
     try:
         committed = await commit_change(place.folder, change, place.repository)
@@ -141,6 +146,8 @@ async def _change(change: InventoryChange | None, place: Workplace, journal: Jou
 async def _take_back(
     change: InventoryChange, committed: Committed, place: Workplace, journal: Journal, record: _Record
 ) -> None:
+    from console.services.change import take_back
+
     # From here on nobody can rely on the change being there.
     journal.write("change", state=StepState.UNDONE, text="begun")
     try:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from console.domain.clock import Clock
 from console.domain.errors import FleetError
 from console.domain.plan import Outcome, Plan, Progress, StepState
 from console.drivers.base import HostTarget, JobRunner
 from console.services.apply import refuse
 from console.services.jobs import FOLLOW_S, Line, Tail
-from console.services.journal import Clock, Journal, begin_journal
+from console.services.journal import Journal, begin_journal
 
 Report = Callable[[Progress], None]
 Changed = Callable[[], Coroutine[Any, Any, None]]

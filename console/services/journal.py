@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from console.domain.clock import Clock
 from console.domain.errors import FleetError
 from console.domain.plan import Plan
 from console.domain.values import shown
@@ -36,8 +37,6 @@ SUFFIX = ".jsonl"
 LOCK_WAIT_S = 10.0
 KEPT = 200
 KEPT_FOR = timedelta(days=90)
-
-Clock = Callable[[], datetime]
 
 
 class JobCancelledError(FleetError):

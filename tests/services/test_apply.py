@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from console.domain.clock import utc_now
 from console.domain.errors import FleetError
 from console.domain.job import JobState
 from console.domain.model import Fleet, Guest, GuestKey
@@ -25,7 +26,7 @@ from console.domain.standing import Standing
 from console.domain.verbs import CreateVolume, Define, DeleteVolume
 from console.generate.domain_xml import domain_xml
 from console.inventory.files import Inventory
-from console.inventory.store import Store, utc_now
+from console.inventory.store import Store
 from console.services.definitions import definition
 from console.services.edit import plan_edit
 from console.services.journal import Journal, host_locks
