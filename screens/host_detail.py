@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from console.domain.observed import HostState
 from console.domain.values import format_size_kib
+from console.services.hosts import other_key
 from screens.figures import NOT_REPORTED, age, kib, percent, size, sparkline
 from screens.subject import LABEL, Subject, block, fact, joined, per_second, place_words, short_slot, short_title
 from screens.widgets import Line, Span
@@ -24,7 +25,8 @@ def host_standing(subject: Subject) -> list[Line]:
         parts.append(seen.error.rstrip("."))
     if seen.retry_at is not None and seen.retry_at > subject.now:
         parts.append(f"next try in {age(subject.now, seen.retry_at)}")
-    return [[("✖ ", "bad"), (". ".join(parts) + ".", "warn")]]
+    lines: list[Line] = [[("✖ ", "bad"), (". ".join(parts) + ".", "warn")]]
+    return [*lines, *([(f"  {label:{LABEL}}", "quiet"), (text, "")] for label, text in other_key(host))]
 
 
 def host_lines(subject: Subject, width: int, *, standing: bool = True) -> list[Line]:

@@ -11,6 +11,7 @@ from console.cli.work import carry_out, run, see, session_of, view_of
 from console.domain.errors import FleetError
 from console.domain.values import format_size_kib
 from console.inventory.filter import parse
+from console.services.hosts import other_key
 from console.services.wishes import HostWish
 
 
@@ -103,6 +104,7 @@ def show(options: Namespace) -> int:
                     ("name", data["name"]),
                     ("state", views.host_row(view, session.store.clock())[1]),
                     ("why", data["error"] or ""),
+                    *other_key(view),
                     ("mac", data["mac"]),
                     ("address", data["address"]),
                     ("uri", data["uri"]),

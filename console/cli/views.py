@@ -24,6 +24,7 @@ def host_json(view: HostView) -> dict[str, Any]:
         "ssh_host_key": host.ssh_host_key,
         "reason": seen.reason.value or None,
         "error": seen.error or None,
+        "offered_key": seen.offered_key or None,
         "seen_at": _time(seen.seen_at),
         "accel": host.accel.value if host.accel else None,
         "cpu": facts.cpu_model if facts else None,

@@ -201,12 +201,14 @@ class HostObservation:
     """Everything known about one host. After it went down, facts and guests stay as they were last seen.
 
     seen_at: when it last answered, None when it never did. retry_at: when the next try is due, while down.
+    offered_key: the fingerprint of the SSH key that it showed instead of the pinned one, while that is why it is down.
     """
 
     name: str
     state: HostState = HostState.UNKNOWN
     reason: DownReason = DownReason.NONE
     error: str = ""
+    offered_key: str = ""
     seen_at: datetime | None = None
     retry_at: datetime | None = None
     facts: HostFacts | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 
 SIZES = {
     "ssh-ed25519": (32,),
@@ -18,6 +19,12 @@ SIZES = {
 
 RSA_BITS = range(2048, 16385)
 LONGEST = 16384
+
+
+def fingerprint(key: str) -> str:
+    """Return the SHA256 fingerprint of a public key as ssh-keygen shows it."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def key_fault(text: str) -> str:

@@ -7,8 +7,6 @@ that nothing in the operator's own ssh_config or known_hosts can widen what is t
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from console.domain.errors import FleetError, HostUnreachable
 from console.domain.model import Host, Ssh
+from console.domain.ssh_key import fingerprint as fingerprint
 from console.domain.values import parse_ssh_key, parse_uri, shown
 
 CONNECT_TIMEOUT_S = 5
@@ -28,12 +27,6 @@ PINNED_KINDS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ec
 def is_ssh(uri: str) -> bool:
     """Return whether a libvirt URI goes over SSH."""
     return urlsplit(uri).scheme == "qemu+ssh"
-
-
-def fingerprint(key: str) -> str:
-    """Return the SHA256 fingerprint of a public key as ssh-keygen shows it."""
-    blob = base64.b64decode(key.split()[1])
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def wrapped_uri(host: Host, ssh: Ssh, folder: Path) -> str:

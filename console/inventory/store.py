@@ -74,7 +74,12 @@ class Store:
                 known = self._observed.get(name)
                 if seen.seen_at is None and known is not None and known.seen_at is not None:
                     seen = replace(
-                        known, state=seen.state, reason=seen.reason, error=seen.error, retry_at=seen.retry_at
+                        known,
+                        state=seen.state,
+                        reason=seen.reason,
+                        error=seen.error,
+                        offered_key=seen.offered_key,
+                        retry_at=seen.retry_at,
                     )
                 self._observed[name] = seen
                 self._views.pop(name, None)

@@ -15,7 +15,7 @@ from console.domain.record import RepositoryState, obstacle, way_out
 from console.domain.standing import HostView
 from console.domain.values import shown
 from console.services.generated import Findings
-from console.services.hosts import needs_key
+from console.services.hosts import needs_key, other_key
 
 LEAST_COLUMNS, LEAST_LINES = 80, 24
 LEAST_COLOURS = 8
@@ -171,6 +171,7 @@ def host_findings(views: Iterable[HostView]) -> list[Finding]:
             found.append(Finding(Mark.BAD, what, "It has no pinned SSH host key: it is not contacted.", remedy))
         elif seen.state is not HostState.UP:
             why = " ".join((seen.error or f"It is {seen.state.value}.").split())
+            why += "".join(f" {label.capitalize()}: {key}." for label, key in other_key(view)[:2])
             found.append(Finding(Mark.BAD, what, why, _host_remedy(view)))
         else:
             found.append(_accel(what, view))

@@ -12,6 +12,8 @@ from console.domain.errors import FleetError
 from console.domain.model import Fleet, Host
 from console.domain.move import inventory_change
 from console.domain.plan import Danger, Plan
+from console.domain.ssh_key import fingerprint
+from console.domain.standing import HostView
 from console.inventory.schema import default_uri
 from console.inventory.store import Store
 from console.services.wishes import HostWish
@@ -80,6 +82,22 @@ def _with_host(fleet: Fleet, host: Host) -> Fleet:
 def needs_key(uri: str) -> bool:
     """Return whether a host of this URI is reached over SSH, and so must have a pinned key."""
     return uri.startswith("qemu+ssh:")
+
+
+def other_key(view: HostView) -> list[tuple[str, str]]:
+    """Return what to compare, and what to do, for a host that shows another SSH key than the pinned one; else nothing.
+
+    Rows of (label, text): the fingerprint that is pinned, the one that is offered, the way out.
+    """
+    offered, pinned = view.seen.offered_key, view.wanted.ssh_host_key
+    if not offered or not pinned:
+        return []
+    pin = f"qd host key {view.name} --pin {offered}"
+    return [
+        ("pinned", fingerprint(pinned)),
+        ("offered", offered),
+        ("way out", f"Another machine may be answering. Compare it on {view.name} itself; if it is its own: {pin}"),
+    ]
 
 
 def _warnings(host: Host) -> tuple[str, ...]:

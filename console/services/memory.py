@@ -49,7 +49,7 @@ def recall(folder: Path) -> dict[str, HostObservation]:
         log.warning("%s was not used: %s", path, error)
         return {}
     return {
-        name: replace(seen, state=HostState.CONNECTING, reason=DownReason.NONE, error="", retry_at=None)
+        name: replace(seen, state=HostState.CONNECTING, reason=DownReason.NONE, error="", offered_key="", retry_at=None)
         for name, seen in known.items()
         if seen.name == name
     }

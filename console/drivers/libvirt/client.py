@@ -294,7 +294,7 @@ class LibvirtClient:
                 waiting.set_exception(_ProcessLost())
         for host in list(self._hosts.values()):
             seen_at = datetime.now(UTC) if host.state is HostState.UP else host.seen_at
-            host = replace(host, reason=DownReason.NONE, error="", seen_at=seen_at, retry_at=None)
+            host = replace(host, reason=DownReason.NONE, error="", offered_key="", seen_at=seen_at, retry_at=None)
             self._show(replace(host, state=HostState.CONNECTING))
 
     # What is known

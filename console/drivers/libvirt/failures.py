@@ -13,7 +13,8 @@ from console.drivers.libvirt.markup import clean
 SENTENCES = (
     # The first pattern that is found in libvirt's or ssh's text names the reason.
     (
-        r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|host key .* (is not|not) ",
+        r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|host key .* (is not|not) |"
+        r"no matching host key type",
         DownReason.HOST_KEY,
         "The host shows another SSH key than the one that is pinned.",
     ),
@@ -27,6 +28,11 @@ SENTENCES = (
         r"timed? ?out|No route to host|Network is unreachable|Host is down|keepalive|answered too late",
         DownReason.SILENT,
         "The host does not answer.",
+    ),
+    (
+        r"bytes received from server too (large|small)|got unexpected RPC|unable to decode",
+        DownReason.FAILED,
+        "What answers there does not speak libvirt's protocol.",
     ),
     (r"Connection refused", DownReason.REFUSED, "The host refused the connection: libvirt may not be running."),
     (
@@ -46,14 +52,20 @@ SENTENCES = (
     ),
 )
 
+FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+
 
 class LinkLost(Exception):
-    """A connection is gone, or was never there. `text` is a sentence for the operator."""
+    """A connection is gone, or was never there. `text` is a sentence for the operator.
 
-    def __init__(self, reason: DownReason, text: str) -> None:
+    offered: the fingerprint of the SSH key that was shown instead of the pinned one, "" when that is not the reason.
+    """
+
+    def __init__(self, reason: DownReason, text: str, offered: str = "") -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text
+        self.offered = offered
 
 
 def lost(error: libvirt.libvirtError) -> LinkLost:
@@ -61,6 +73,9 @@ def lost(error: libvirt.libvirtError) -> LinkLost:
     text = raw(error)
     for pattern, reason, sentence in SENTENCES:
         if re.search(pattern, text, re.IGNORECASE):
+            # ssh says it in the middle of a page of asterisks, which tells nothing else.
+            if reason is DownReason.HOST_KEY and (key := FINGERPRINT.search(error.get_error_message() or "")):
+                return LinkLost(reason, sentence, key.group())
             return LinkLost(reason, f"{sentence} ({text})")
     return LinkLost(DownReason.FAILED, text)
 

@@ -340,6 +340,7 @@ class HostWatch:
             state=HostState.UP,
             reason=DownReason.NONE,
             error="",
+            offered_key="",
             retry_at=None,
             seen_at=self._now(),
             guests=self._herd.guests,
@@ -363,6 +364,7 @@ class HostWatch:
             state=HostState.DOWN,
             reason=lost.reason,
             error=lost.text,
+            offered_key=lost.offered,
             retry_at=None if delay_s is None else self._now() + timedelta(seconds=delay_s),
             sample=None,
         )
