@@ -39,6 +39,7 @@ def keys() -> str:
     from console.domain.plan import Danger
     from screens.action import Group
     from screens.actions import ACTIONS
+    from screens.keymap import SCREENS, own_bindings
 
     lines = [
         "# Keys\n",
@@ -60,6 +61,13 @@ def keys() -> str:
         'their ids: `create = "ctrl+n"`. Several are separated by commas. An action that does not exist and a key',
         "that is taken twice are refused with a sentence. The ids:\n",
         ", ".join(f"`{action.id}`" for action in ACTIONS if action.keys) + "\n",
+        "These screens have keys besides, or of their own:\n",
+        *(
+            f"- {name}: " + ", ".join(f"`{each.id}` ({each.key.replace(',', ' or ')})" for each in own_bindings(name))
+            for name in SCREENS
+        ),
+        "",
+        "When the file has a mistake the console opens with the usual keys, and says what is wrong with it.\n",
         "## Your own theme\n",
         "`T` puts on the next theme: `dark`, `light`, `contrast`, `terminal`. It is kept as `theme` in",
         "`$XDG_CONFIG_HOME/quarterdeck/settings.toml`; `QUARTERDECK_THEME` and `--theme` go before it. A terminal of",

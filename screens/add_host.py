@@ -21,6 +21,7 @@ from screens.form import Field, TextField
 from screens.form_frame import Keys
 from screens.form_screen import FormScreen
 from screens.lines import facts, hanging, title
+from screens.offers import own_keys
 from screens.plan_lines import cautions, happenings
 from screens.widgets import Line, Sheet
 
@@ -156,22 +157,25 @@ class AddHost(FormScreen):
 
     def page_keys(self) -> Keys:
         """Return the keys of the key's page and of the review."""
-        end = (("b", "back"), ("escape", "cancel"))
+        end = [("host.previous", "b", "back"), ("form.back", "escape", "cancel")]
         if self.page == REVIEW:
             if self.plan is None:
-                return end
-            diff = (("d", "see the diff"),) if any(file.diff for file in self.plan.files) else ()
-            return (("enter", "add it"), *diff, *end)
-        back = ("escape", "back")
+                return own_keys(*end)
+            diff = [("host.diff", "d", "see the diff")] if any(file.diff for file in self.plan.files) else []
+            return own_keys(("form.next", "enter", "add it"), *diff, *end)
+        on, back = ("form.next", "enter", "go on"), ("form.back", "escape", "back")
+        paste, skip = ("host.paste", "p", "paste"), ("host.skip", "s", "skip")
         if not needs_key(self.uri):
-            return (("enter", "go on"), back)
+            return own_keys(on, back)
         if self._fetching is not None:
-            return (("escape", "stop asking"),)
+            return own_keys(("form.back", "escape", "stop asking"))
         if self.wish.ssh_host_key:
-            return (("enter", "go on"), ("f", "fetch it again"), ("p", "paste"), back)
+            return own_keys(on, ("host.fetch", "f", "fetch it again"), paste, back)
         if self.offered is not None:
-            return (("y", "it is the same: pin it"), ("f", "again"), ("p", "paste"), ("s", "skip"), back)
-        return (("enter", "fetch it"), ("p", "paste it"), ("s", "skip"), back)
+            return own_keys(
+                ("host.pin", "y", "it is the same: pin it"), ("host.fetch", "f", "again"), paste, skip, back
+            )
+        return own_keys(("form.next", "enter", "fetch it"), ("host.paste", "p", "paste it"), skip, back)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep each page's keys to it."""

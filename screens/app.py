@@ -45,6 +45,8 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
         super().__init__(session)
         self.history = History()
         self.work = Work(self, session, self._changed, self.show_error)
+        self.complaint: FleetError | None = None
+        """What is wrong with the operator's own settings: the console begins by showing it."""
         self._due = False
 
     def get_default_screen(self) -> Screen[None]:
@@ -55,6 +57,8 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
         """Listen to the store; connect once the first frame is painted."""
         self.session.store.subscribe(self._changed)
         self.set_interval(1.0, self._second)
+        if self.complaint is not None:
+            self.call_after_refresh(self.show_error, self.complaint)
         self.call_after_refresh(self._connect)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -13,6 +13,7 @@ from console.domain.errors import FleetError
 from console.domain.job import Job
 from console.domain.plan import StepState
 from screens.lines import hanging
+from screens.offers import own, own_keys
 from screens.widgets import KeysFooter, Line, Notice, Sheet
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class CancelJob(ModalScreen[bool]):
         with Vertical(id="confirm"):
             yield Sheet([[(f"Cancel: {self.job.title}?", "strong")], [], *meaning(self.job, WIDTH)])
             yield Sheet(id="confirm-said")
-            yield KeysFooter((("y", "yes, cancel it"), ("escape", "no, let it go on")))
+            yield KeysFooter(
+                own_keys(("cancel.yes", "y", "yes, cancel it"), ("cancel.no", "escape", "no, let it go on"))
+            )
 
     def action_answer(self, yes: bool) -> None:
         """Answer."""
@@ -49,7 +52,7 @@ class CancelJob(ModalScreen[bool]):
 
     def action_enter(self) -> None:
         """Enter alone is no answer: it is pressed too easily twice."""
-        self.query_one("#confirm-said", Sheet).show([[("Press y to cancel it.", "warn")]])
+        self.query_one("#confirm-said", Sheet).show([[(f"Press {own('cancel.yes', 'y')} to cancel it.", "warn")]])
 
 
 def meaning(job: Job, width: int) -> list[Line]:

@@ -19,7 +19,7 @@ from console.inventory.index import RowKey
 from console.inventory.store import Store
 from screens.action import Action
 from screens.form import Box
-from screens.offers import is_bound, key_of
+from screens.offers import is_bound, key_of, own
 from screens.situation import Situation
 from screens.states import guest_state, host_state
 from screens.type_ahead import TypeAhead
@@ -85,7 +85,7 @@ class CommandBar(TypeAhead, ModalScreen[Command | None]):
             box.cursor_blink = False
             yield box
             yield Sheet(id="command-choices")
-            yield KeysFooter((("enter", "choose"), ("↑↓", "move"), ("escape", "back")))
+            yield KeysFooter((("enter", "choose"), ("↑↓", "move"), (own("command.leave", "escape"), "back")))
 
     def on_mount(self) -> None:
         """Begin with everything."""

@@ -18,6 +18,7 @@ from textual.widgets import Input
 
 from console.domain.plan import Danger, Plan
 from screens.form import Box
+from screens.offers import own
 from screens.plan_lines import cautions, happenings, targets
 from screens.type_ahead import TypeAhead
 from screens.widgets import KeysFooter, Line, Sheet, fit
@@ -70,9 +71,9 @@ class Confirm(TypeAhead, ModalScreen[bool]):
             yield Sheet(id="confirm-said")
             yield KeysFooter(
                 (
-                    *([("enter", "go on")] if self.typing else [("y", "yes, do it")]),
+                    *([(own("confirm.yes", "enter"), "go on")] if self.typing else [("y", "yes, do it")]),
                     *([("↑↓", "failures to stop after")] if self.several else []),
-                    ("escape", "back" if self.typing else "no, go back"),
+                    (own("confirm.no", "escape"), "back" if self.typing else "no, go back"),
                 )
             )
 

@@ -21,8 +21,9 @@ from screens.form_frame import Keys
 from screens.form_screen import FormScreen
 from screens.guest_options import pools, volume_options
 from screens.guest_pages import PAGES, choice_hint, hint, host_notice, offers, page_fields, visible
-from screens.guest_review import apply_modes, created, edited
+from screens.guest_review import MODE_KEYS, apply_modes, created, edited
 from screens.lines import hanging
+from screens.offers import own_keys
 from screens.widgets import Line, Sheet
 
 if TYPE_CHECKING:
@@ -197,18 +198,18 @@ class CreateGuest(FormScreen):
 
     def page_keys(self) -> Keys:
         """Return the keys of the review."""
+        end = [("guest.previous", "b", "back"), ("form.back", "escape", "cancel")]
         if self.plan is None or (self.editing is not None and all(plan.is_empty for plan in self.modes.values())):
-            return (("b", "back"), ("escape", "cancel"))
-        diff = (("d", "see the diff"),) if any(file.diff for file in self.plan.files) else ()
-        end = (*diff, ("b", "back"), ("escape", "cancel"))
+            return own_keys(*end)
+        if any(file.diff for file in self.plan.files):
+            end.insert(0, ("guest.diff", "d", "see the diff"))
         if self.editing is not None:
-            keys = {ApplyMode.NEXT_BOOT: "enter", ApplyMode.LIVE: "l", ApplyMode.RESTART: "r"}
             words = {ApplyMode.NEXT_BOOT: "next boot" if len(self.modes) > 1 else "apply", ApplyMode.LIVE: "live"}
             able = [mode for mode, plan in self.modes.items() if not plan.is_empty]
-            return (*((keys[mode], words.get(mode, mode.value)) for mode in able), *end)
+            return own_keys(*((*MODE_KEYS[mode], words.get(mode, mode.value)) for mode in able), *end)
         if not self.plan.steps:
-            return (("enter", "write it down, pending"), *end)
-        return (("enter", "create and start"), ("s", "create only"), *end)
+            return own_keys(("form.next", "enter", "write it down, pending"), *end)
+        return own_keys(("form.next", "enter", "create and start"), ("guest.create_only", "s", "create only"), *end)
 
     def on_resize(self) -> None:
         """Lay the review out anew."""

@@ -10,6 +10,7 @@ from textual.containers import ScrollableContainer
 from textual.screen import Screen
 
 from console.domain.plan import Plan
+from screens.offers import own
 from screens.plan_lines import diff_lines
 from screens.widgets import Header, KeysFooter, Sheet, line_width
 
@@ -36,7 +37,7 @@ class DiffScreen(Screen[None]):
             sheet = Sheet(lines, classes="diff-lines")
             sheet.styles.width = max((line_width(line) for line in lines), default=1)
             yield sheet
-        yield KeysFooter((("↑↓ ←→", "scroll"), ("pgup pgdn", "page"), ("escape", "back")))
+        yield KeysFooter((("↑↓ ←→", "scroll"), ("pgup pgdn", "page"), (own("diff.back", "escape"), "back")))
 
     def on_mount(self) -> None:
         """Give the keyboard to the diff."""

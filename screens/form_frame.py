@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.domain.errors import FleetError
 from screens.choice import Choice
+from screens.offers import own, own_keys
 from screens.widgets import Line, Span, error_lines, fit, line_width
 
 if TYPE_CHECKING:
@@ -50,17 +51,22 @@ def form_title(form: FormScreen) -> Line:
 def form_keys(form: FormScreen) -> Keys:
     """Return the keys that make sense now."""
     if form.leaving:
-        return (("escape", "throw away"), ("any other key", "stay"))
+        return ((own("form.back", "escape"), "throw away"), ("any other key", "stay"))
     if form.special(form.page) is not None:
         return form.page_keys()
     field = form.focused_field
     control = field.control if field is not None else None
     if isinstance(control, Choice) and control.is_open:
-        return (("↑↓", "move"), ("type", "filter"), ("enter", "choose"), ("escape", "close"))
+        return (
+            ("↑↓", "move"),
+            ("type", "filter"),
+            (own("form.next", "enter"), "choose"),
+            (own("form.back", "escape"), "close"),
+        )
     keys = [("tab ↑↓", "move")]
     if isinstance(control, Choice):
         keys.append(("space", "choose"))
     elif field is not None and isinstance(field.value, bool):
         keys.append(("space", "turn over"))
-    escape = ("escape", "back" if form.page else "cancel")
-    return (*keys, ("enter", "next"), ("pgdn", "page"), ("^s", "review"), escape)
+    ways = [("form.next", "enter", "next"), ("form.pagedown", "pgdn", "page"), ("form.review", "^s", "review")]
+    return (*keys, *own_keys(*ways, ("form.back", "escape", "back" if form.page else "cancel")))

@@ -14,11 +14,19 @@ from console.services.wishes import BootChoice, GuestWish
 from screens.figures import vcpus
 from screens.guest_options import free_memory_kib, gpu_option, gpu_title, pools, size
 from screens.lines import facts, hanging, title
+from screens.offers import own
 from screens.plan_lines import cautions, differences, files, happenings
 from screens.widgets import Line
 
 if TYPE_CHECKING:
     from console.services.session import Session
+
+MODE_KEYS = {
+    ApplyMode.NEXT_BOOT: ("form.next", "enter"),
+    ApplyMode.LIVE: ("guest.live", "l"),
+    ApplyMode.RESTART: ("guest.restart", "r"),
+}
+"""How each way to apply an edit is chosen: the id of its binding, its usual key."""
 
 
 def created(session: Session, wish: GuestWish, plan: Plan | None, width: int) -> list[Line]:
@@ -54,11 +62,8 @@ def edited(session: Session, wish: GuestWish, key: GuestKey, modes: Mapping[Appl
 
 
 def _mode(session: Session, key: GuestKey, mode: ApplyMode, plan: Plan, *, alone: bool, width: int) -> list[Line]:
-    letter, what = {
-        ApplyMode.NEXT_BOOT: ("enter", "next boot"),
-        ApplyMode.LIVE: ("l", "live"),
-        ApplyMode.RESTART: ("r", "restart now"),
-    }[mode]
+    letter = own(*MODE_KEYS[mode])
+    what = "restart now" if mode is ApplyMode.RESTART else mode.value
     if alone:
         return [line for step in plan.steps for line in hanging([("  ", "")], step.sentence, "", width)] or [
             [("  only the inventory changes", "quiet")]

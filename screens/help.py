@@ -13,7 +13,7 @@ from textual.screen import Screen
 from console.domain.plan import Danger
 from screens.action import Action, Context, Group
 from screens.actions import BY_ID, actions_in
-from screens.offers import is_bound, key_of
+from screens.offers import is_bound, key_of, own
 from screens.states import DIFFERS, LEGEND
 from screens.widgets import Header, KeysFooter, Line, Sheet, wrapped
 
@@ -45,7 +45,7 @@ class Help(Screen[None]):
         yield Header([[("Keys and signs", "title"), (f"   {self._where.value} screen", "quiet")]])
         with VerticalScroll(id="help", can_focus=False):
             yield Sheet(id="help-lines")
-        yield KeysFooter((("↑↓", "scroll"), ("escape", "back")))
+        yield KeysFooter((("↑↓", "scroll"), (own("help.leave", "escape"), "back")))
 
     def on_resize(self) -> None:
         """Wrap to the new width."""

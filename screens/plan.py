@@ -21,6 +21,7 @@ from screens.confirm import Confirm
 from screens.diff import DiffScreen
 from screens.form import Box, typed
 from screens.lines import hanging, title
+from screens.offers import own, own_keys
 from screens.plan_lines import cautions, counts, whole_plan
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, line_width
 
@@ -141,18 +142,25 @@ class PlanScreen(Screen[Outcome | None]):
             [],
             title("Disks"),
             *([("  " + fit(name, names) + "  ", ""), (what, "quiet")] for name, what in self.disks.items()),
-            [("They are kept. To delete some with all data: press x, type their names.", "quiet")],
+            [
+                (
+                    f"They are kept. To delete some with all data: press {own('plan.disks', 'x')}, type their names.",
+                    "quiet",
+                )
+            ],
         ]
 
     def _keys(self) -> tuple[tuple[str, str], ...]:
         if self._typing:
-            return (("enter", "go on"), ("escape", "keep the disks"))
+            return own_keys(("plan.apply", "enter", "go on"), ("plan.back", "escape", "keep the disks"))
         scroll = (("↑↓", "scroll"),) if self.body.max_scroll_y else ()
         if self.plan.is_empty:
-            return (("enter", "back"), *scroll)
-        diff = (("d", "see the diff"),) if any(file.diff for file in self.plan.files) else ()
-        disks = (("x", "delete disks"),) if self.disks else ()
-        return (("enter", "remove" if self.removed else "apply"), *disks, *diff, *scroll, ("escape", "back"))
+            return (*own_keys(("plan.apply", "enter", "back")), *scroll)
+        diff = [("plan.diff", "d", "see the diff")] if any(file.diff for file in self.plan.files) else []
+        disks = [("plan.disks", "x", "delete disks")] if self.disks else []
+        verb = "remove" if self.removed else "apply"
+        ahead = own_keys(("plan.apply", "enter", verb), *disks, *diff)
+        return (*ahead, *scroll, *own_keys(("plan.back", "escape", "back")))
 
     @property
     def _typing(self) -> bool:

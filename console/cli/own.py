@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.domain.errors import FleetError
 from console.services.keys import read_keys
 from console.services.settings import read_settings, write_setting
 from console.wiring import keys_path, settings_path
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 
 def own_keys(app: QuarterdeckApp) -> None:
-    """Bind what keys.toml says. Raises FleetError naming what is wrong with it."""
-    from screens.keymap import bind
+    """Bind what keys.toml says; where it cannot be used, the usual keys: then the console begins by saying so."""
+    try:
+        if keys := read_keys(keys_path()):
+            from screens.keymap import bind
 
-    if keys := read_keys(keys_path()):
-        bind(app, keys, str(keys_path()))
+            bind(app, keys, str(keys_path()))
+    except FleetError as error:
+        detail = f"{error.detail}\nThe usual keys are bound."
+        app.complaint = FleetError(error.title, detail, error.hint)
 
 
 def own_theme(app: TerminalApp, options: Namespace) -> None:

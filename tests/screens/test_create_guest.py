@@ -365,7 +365,10 @@ async def test_an_apply_can_be_left_running(world: World) -> None:
         await until(pilot, lambda: bool(results))
         assert results == [None]
         world.hypervisors.gate.set()
-        await heard(world, lambda: any(message.startswith("✔") and "slow" in message for _, message in world.session.store.messages))
+        await heard(
+            world,
+            lambda: any(message.startswith("✔") and "slow" in message for _, message in world.session.store.messages),
+        )
         assert world.session.store.guest(GuestKey("vhost-a", "slow")).state is GuestState.RUNNING
 
 
