@@ -17,6 +17,7 @@ from pathlib import Path
 from console.domain.errors import FleetError
 from console.domain.record import Commit, RepositoryState, remove_lock
 from console.domain.values import shown
+from console.inventory.sharing import umask_in
 from console.inventory.writing import is_aside
 
 TIMEOUT_S = 20.0
@@ -78,7 +79,16 @@ class Git:
         if not changed.strip():
             return None
         identity = await self._identity(folder)
-        await self._run(folder, *identity, "commit", "--quiet", *_said(message, by_hand=by_hand), "--", *files)
+        committing = (*identity, "commit", "--quiet", *_said(message, by_hand=by_hand), "--", *files)
+        try:
+            await self._run(folder, *committing)
+        except FleetError as error:
+            # The last message, which git writes over, is of another member with a strict umask. It is of no use.
+            if "COMMIT_EDITMSG': Permission denied" not in error.detail:
+                raise
+            place = Path((await self._run(folder, "rev-parse", "--absolute-git-dir")).strip())
+            (place / "COMMIT_EDITMSG").unlink()
+            await self._run(folder, *committing)
         return (await self._run(folder, "rev-parse", "--short", "HEAD")).strip()
 
     async def standing(self, folder: Path) -> RepositoryState:
@@ -218,6 +228,7 @@ class Git:
                 env=environment,
                 # Nothing may ask over the screens, and Ctrl-C there is not meant for a commit at work.
                 start_new_session=True,
+                umask=umask_in(folder),
                 stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

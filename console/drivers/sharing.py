@@ -63,8 +63,8 @@ def _unshared(folder: Path, group: int) -> Iterator[str]:
         needed = stat.S_IRGRP
         if stat.S_ISDIR(found.st_mode):
             needed = stat.S_IRWXG | stat.S_ISGID
-        elif "objects" not in path.parts:
-            needed |= stat.S_IWGRP  # git writes its objects once
+        elif not {"objects", "jobs"} & set(path.relative_to(folder).parts):
+            needed |= stat.S_IWGRP  # git's objects and journals are written by their makers alone
         if found.st_gid != group or found.st_mode & needed != needed:
             yield str(path.relative_to(folder))
 

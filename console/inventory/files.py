@@ -30,6 +30,9 @@ FLEET_FILE = "fleet.toml"
 HOSTS_DIR = "hosts"
 MAX_FILE_BYTES = 32 * 1024 * 1024
 
+REREADS = 3
+"""A change of several files that is being written just now looks like a mistake: at once it reads differently."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -58,13 +61,29 @@ class Inventory:
 
 def read_inventory(folder: Path) -> Inventory:
     """Read and check the whole inventory. Raises FleetError when there is none or fleet.toml cannot be used."""
+    inventory = _read_once(folder)
+    for _ in range(REREADS):
+        if not inventory.faults or (again := _read_once(folder)).texts == inventory.texts:
+            break
+        inventory = again
+    return inventory
+
+
+def _read_once(folder: Path) -> Inventory:
     if not (folder / FLEET_FILE).is_file():
         raise no_inventory(folder)
     names = [FLEET_FILE]
-    hosts = folder / HOSTS_DIR
-    if hosts.is_dir():
-        names += sorted(f"{HOSTS_DIR}/{entry.name}" for entry in hosts.iterdir() if _is_host_file(entry.name))
-    return parse_inventory(folder, {name: _read(folder / name, name) for name in names})
+    try:
+        names += sorted(f"{HOSTS_DIR}/{path.name}" for path in (folder / HOSTS_DIR).iterdir() if _is_host_file(path))
+    except FileNotFoundError:
+        pass  # no host yet
+    except OSError as error:
+        raise FleetError(f"{HOSTS_DIR} cannot be read.", f"{error.strerror} ({folder / HOSTS_DIR}).") from None
+    # A host that was removed since the folder was read is none.
+    texts = {name: text for name in names if (text := _read(folder / name, name)) is not None}
+    if FLEET_FILE not in texts:
+        raise no_inventory(folder)
+    return parse_inventory(folder, texts)
 
 
 def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
@@ -172,15 +191,16 @@ def no_inventory(folder: Path) -> FleetError:
     )
 
 
-def _is_host_file(name: str) -> bool:
-    return name.endswith(".toml") and not name.startswith(".")
+def _is_host_file(path: Path) -> bool:
+    return path.name.endswith(".toml") and not path.name.startswith(".")
 
 
 def _with_hosts(fleet: model.Fleet, hosts: Mapping[str, model.Host]) -> model.Fleet:
     return replace(fleet, hosts={name: hosts[name] for name in sorted(hosts)})
 
 
-def _read(path: Path, name: str) -> str:
+def _read(path: Path, name: str) -> str | None:
+    """Return a file's text, None when there is none (a link to nothing is an error)."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise FleetError(f"{name} is larger than {MAX_FILE_BYTES // 1024**2} MiB.", str(path))
@@ -190,6 +210,8 @@ def _read(path: Path, name: str) -> str:
             f"{name} is not UTF-8 text.", f"Byte {error.start} of {path} cannot be read.", "Save it as UTF-8."
         ) from None
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            return None
         raise FleetError(f"{name} cannot be read.", f"{error.strerror} ({path}).") from None
 
 

@@ -18,7 +18,7 @@ from console.domain.errors import FleetError
 from console.domain.values import shown
 from console.inventory.files import no_inventory
 
-WAIT_S = 20.0
+WAIT_S = 10.0
 """A change takes tenths of a second; a git hook may take longer."""
 
 POLL_S = 0.02

@@ -17,8 +17,8 @@ from console.domain.values import shown
 
 
 def is_shared(mode: int) -> bool:
-    """Return whether a folder of this mode is one that a group works in."""
-    return bool(mode & stat.S_IWGRP)
+    """Return whether a folder of this mode is one that a group works in; what all may write (/tmp) is nobody's."""
+    return mode & (stat.S_IWGRP | stat.S_IWOTH) == stat.S_IWGRP
 
 
 def share_folder(folder: Path, group: str) -> None:
@@ -81,6 +81,12 @@ def _make(path: Path) -> None:
     finally:
         os.close(descriptor)
         aside.unlink()
+
+
+def umask_in(folder: Path) -> int:
+    """Return the umask for a program that makes files in the folder; -1 where it is to keep its own."""
+    mode = folder.stat().st_mode
+    return ~mode & 0o007 if is_shared(mode) else -1
 
 
 def adopt(descriptor: int, folder: Path) -> None:

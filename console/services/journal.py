@@ -27,7 +27,7 @@ from console.domain.clock import Clock
 from console.domain.errors import FleetError
 from console.domain.plan import Plan
 from console.domain.values import shown
-from console.inventory.sharing import make_folder, open_file
+from console.inventory.sharing import adopt, make_folder, open_file
 from console.services.plan_json import plan_to_json
 
 SHARED = ".quarterdeck"
@@ -149,7 +149,8 @@ def shared_folder(inventory: Path, name: str) -> Path:
         raise FleetError(f"{folder / name} is a link.", "Quarterdeck keeps its jobs there.", "Remove the link.")
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n")
+        with os.fdopen(open_file(ignore, os.O_WRONLY), "w", encoding="utf-8") as stream:
+            stream.write("*\n")
     return folder / name
 
 
@@ -177,6 +178,7 @@ def request_cancel(inventory: Path, job: str) -> None:
     path = inventory / SHARED / "jobs" / f"{job}.cancel"
     try:
         with path.open("x", encoding="utf-8") as stream:
+            adopt(stream.fileno(), path.parent)
             stream.write(operator() + "\n")
     except FileExistsError:
         return  # somebody did so already

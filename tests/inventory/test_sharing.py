@@ -43,8 +43,9 @@ def test_in_a_shared_folder_its_mode_decides(tmp_path: Path, umask: int, of_fold
     assert not [path for path in tmp_path.rglob(".*")]
 
 
-def test_elsewhere_the_umask_decides(tmp_path: Path, umask: int) -> None:
-    tmp_path.chmod(0o755)
+@pytest.mark.parametrize("of_folder", [0o755, 0o1777])
+def test_elsewhere_the_umask_decides(tmp_path: Path, umask: int, of_folder: int) -> None:
+    tmp_path.chmod(of_folder)
     make_folder(tmp_path / "deep")
     os.close(open_file(tmp_path / "deep/lock", os.O_RDWR))
     write_files(tmp_path, {"fleet.toml": "f"})
