@@ -1,8 +1,9 @@
 # The netboot server: DHCP and TFTP by dnsmasq, kernels and initrds by nginx, for the cards of the inventory alone.
 #
-# Three refusals keep all others out, each by itself: no lease without a reservation, nothing under TFTP but a folder
-# for each known card, nothing under HTTP but a folder for each reserved address. A card that pretends to be a known
-# one gets what that one gets: only the switch can keep it out (802.1X).
+# Three refusals keep all others out: no lease without a reservation, no file by TFTP outside a known card's own folder,
+# none by HTTP without a reserved address. They do not stop one who pretends: who takes a known card's MAC or address
+# gets what it gets, and who knows its MAC can ask for its menu by name. Menus and images hold no secret; machines that
+# must not get in at all are for the switch to keep out (802.1X).
 #
 # Who is known is not part of this machine's configuration but read from the inventory while it runs, so that a host
 # that is added in the console can boot a second later.

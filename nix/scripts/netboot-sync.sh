@@ -13,8 +13,8 @@ shopt -s nullglob inherit_errexit
 mkdir -p "$FOLDER"/{hosts,tftp,http,new}
 cat >"$FOLDER/new/list"
 # Checked whole before anything is touched: half a list would take the rest out of service.
-jq -e 'type == "array" and all(.[]; (.mac | test("^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"))
-  and (.address | test("^[0-9]+([.][0-9]+){3}$")) and (.menu | type == "string"))' "$FOLDER/new/list" >/dev/null ||
+jq -es 'length == 1 and (.[0] | type == "array" and all(.[]; (.mac | test("^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"))
+  and (.address | test("^[0-9]+([.][0-9]+){3}$")) and (.menu | type == "string")))' "$FOLDER/new/list" >/dev/null ||
   { echo "netboot: the list of machines is not what it should be; everything stays as it was" >&2; exit 1; }
 
 # put FILE TEXT
