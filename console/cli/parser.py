@@ -93,7 +93,12 @@ def build() -> argparse.ArgumentParser:
     _looks(names).set_defaults(run=_late("completion", "names"))
     _json(command(commands, "doctor", "say what is wrong on this machine, and how to mend it", "doctor", "doctor"))
     _jobs(_group(commands, "job", "list, follow, end and finish what is carried out", common), command)
+    _gpus(
+        _group(commands, "gpu", "list and show the fleet's cards, and check what a guest would run into", common),
+        command,
+    )
     _hosts(_group(commands, "host", "add, list, show, change and remove hosts", common), command)
+    _users(_group(commands, "user", "add, list, change and remove people with access", common), command)
     _guests(_group(commands, "guest", "create, list, show, change, switch and remove guests", common), command)
     return parser
 
@@ -128,6 +133,17 @@ def _jobs(jobs: Any, command: Command) -> None:
 Command = Callable[[Any, str, str, str, str], argparse.ArgumentParser]
 
 
+def _gpus(gpus: Any, command: Command) -> None:
+    _json(_looks(command(gpus, "list", "list the cards of the fleet", "gpus", "list_gpus"))).add_argument(
+        "--host", help="only those of this host"
+    )
+    show = _json(_looks(command(gpus, "show", "show one card, whole", "gpus", "show")))
+    show.add_argument("card", metavar="HOST/PCI-SLOT", help='such as "vhost-a/65:00"')
+    text = "check what a guest's devices would run into; exit 1 when something stands in the way"
+    check = _named(_json(_looks(command(gpus, "preflight", text, "gpus", "preflight"))))
+    check.add_argument("--all", action="store_true", help="what is well, too")
+
+
 def _hosts(hosts: Any, command: Command) -> None:
     add = command(hosts, "add", "add a host by its MAC address", "hosts", "add")
     add.add_argument("name", metavar="NAME")
@@ -145,6 +161,21 @@ def _hosts(hosts: Any, command: Command) -> None:
     key.add_argument("name", metavar="NAME")
     key.add_argument("--pin", metavar="FINGERPRINT", help="pin the offered key if this is its fingerprint")
     command(hosts, "remove", "remove a host without guests", "hosts", "remove").add_argument("name", metavar="NAME")
+
+
+def _users(users: Any, command: Command) -> None:
+    _json(_looks(command(users, "list", "list the people with access", "users", "list_users")))
+    add = command(users, "add", "give a person access", "users", "add")
+    change = command(users, "set", "change a person's keys, role or labels", "users", "set_user")
+    for each in (add, change):
+        each.add_argument("name", metavar="NAME")
+        each.add_argument("--key", action="append", dest="keys", metavar="KEY", help='"ssh-ed25519 AAAA..."')
+        each.add_argument("--key-file", action="append", dest="key_files", metavar="FILE", help="a .pub file")
+        each.add_argument("--role", choices=["operator", "viewer"], help="default: viewer" if each is add else None)
+        each.add_argument("--label", action="append", dest="labels", metavar="L", help="only on hosts with it")
+    change.add_argument("--add-key", action="append", dest="more_keys", metavar="KEY", help="besides those there are")
+    change.add_argument("--all-hosts", action="store_true", help="on all hosts: no labels")
+    command(users, "remove", "take a person's access away", "users", "remove").add_argument("name", metavar="NAME")
 
 
 def _host_facts(parser: argparse.ArgumentParser) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from console.domain.errors import FleetError
-from console.domain.model import Fleet, Guest, GuestKey
+from console.domain.model import Fleet, Guest, GuestKey, User
 from console.domain.plan import ApplyMode, InventoryChange, Outcome, Plan, Progress
 from console.domain.record import Commit
 from console.domain.values import shown
 from console.drivers.base import HostKeys, HostTarget, Hypervisors, JobRunner, Repository, Watch
 from console.inventory.schema import default_uri
-from console.services import guests, hosts, power
+from console.services import guests, hosts, power, users
 from console.services import plan as plans
 from console.services.change import preview_change
 from console.services.edit import plan_edit
@@ -25,7 +25,7 @@ from console.services.memory import remember
 from console.services.rest import plan_rest
 from console.services.undo import Undoable, last_change, plan_undo
 from console.services.view import View
-from console.services.wishes import GuestWish, HostKey, HostWish, PowerAction
+from console.services.wishes import GuestWish, HostKey, HostWish, PowerAction, UserWish
 
 HOST_KEY_TIMEOUT_S = 10.0
 
@@ -144,6 +144,26 @@ class Session(View):
     def plan_remove_host(self, name: str) -> Plan:
         """Plan to take a host out of the inventory."""
         return hosts.plan_remove_host(self.store, name)
+
+    def user(self, name: str) -> User:
+        """Return a user of the inventory."""
+        return users.require_user(self.store.fleet, name)
+
+    def user_problems(self, wish: UserWish, editing: str | None = None) -> dict[str, str]:
+        """Return field -> sentence for what is wrong with a new user, or with the one that is edited."""
+        return users.user_problems(self.store.fleet, wish, editing)
+
+    def plan_add_user(self, wish: UserWish) -> Plan:
+        """Plan a new user."""
+        return users.plan_add_user(self.store, wish)
+
+    def plan_set_user(self, name: str, changes: Mapping[str, str]) -> Plan:
+        """Plan the change of a user."""
+        return users.plan_set_user(self.store, name, changes)
+
+    def plan_remove_user(self, name: str) -> Plan:
+        """Plan to take a user out of the inventory."""
+        return users.plan_remove_user(self.store, name)
 
     async def history(self, limit: int) -> tuple[Commit, ...]:
         """Return the newest recorded changes, newest first."""

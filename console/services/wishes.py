@@ -61,6 +61,17 @@ class HostWish:
     ssh_host_key: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserWish:
+    """A person with access as typed. keys: public SSH keys, one a line or separated by commas. labels: as of a host,
+    none for all hosts."""
+
+    name: str = ""
+    keys: str = ""
+    role: str = "viewer"
+    labels: str = ""
+
+
 class PowerAction(StrEnum):
     """What can be done to a guest's power."""
 
