@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import console
 from console.domain.errors import FleetError
 from console.domain.machine import Machine, Sharing
-from console.domain.model import Fleet
+from console.domain.model import Fleet, Host, Ssh
 from console.domain.values import shown
 from console.drivers import machine as machine_driver
 from console.drivers import sharing as sharing_driver
@@ -29,6 +29,7 @@ from console.drivers.libvirt.client import LibvirtClient
 from console.drivers.libvirt.leftovers import leftovers
 from console.drivers.libvirt.wire import READ_ONLY
 from console.drivers.logfile import LogFile, current_log, start_log
+from console.drivers.sysfs.reader import KernelFacts
 from console.drivers.watch import FileWatch
 from console.services.apply import Workplace
 
@@ -72,6 +73,7 @@ def open_session(folder: Path) -> Session:
         host_keys=ssh.OfferedHostKeys(),
         watch=FileWatch(),
         targets=_targets(runtime / "ssh"),
+        hardware=_hardware(runtime / "ssh"),
         fingerprint=ssh.fingerprint,
         runner=JobProcess(log_path(folder)),
     )
@@ -98,6 +100,7 @@ def open_view(folder: Path) -> View:
         hypervisors=LibvirtClient(runtime, str(folder), mode=READ_ONLY),
         watch=FileWatch(),
         targets=_targets(runtime / "ssh"),
+        hardware=_hardware(runtime / "ssh"),
     )
 
 
@@ -214,6 +217,21 @@ def _targets(folder: Path) -> Callable[[Fleet], tuple[HostTarget, ...]]:
         return tuple(found)
 
     return targets
+
+
+def _hardware(folder: Path) -> KernelFacts:
+    def command(host: Host, settings: Ssh) -> list[str]:
+        if ssh.is_ssh(host.uri):
+            return ssh.shell(host, settings, folder)
+        if host.uri.startswith("qemu:///"):
+            return ["sh", "-s"]
+        raise FleetError(
+            f"The kernel of {host.name} cannot be asked for its devices.",
+            f"{shown(host.uri)} gives no shell there.",
+            "What libvirt tells of them is used alone.",
+        )
+
+    return KernelFacts(command)
 
 
 def _xdg(variable: str, fallback: str) -> Path:

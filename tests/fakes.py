@@ -12,7 +12,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from console.domain.errors import FleetError, HostUnreachable
-from console.domain.model import Accel
+from console.domain.hardware import HostHardware
+from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import (
     DownReason,
     GuestObservation,
@@ -434,3 +435,18 @@ class FakeWatch:
             await self.changed.wait()
             self.changed.clear()
             yield
+
+
+class FakeHardware:
+    """Implements `HardwareReader`: `told` by host name; other hosts have no kernel to ask."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, HostHardware] = {}
+        self.asked: list[str] = []
+
+    async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
+        """Return what the test said."""
+        self.asked.append(host.name)
+        if host.name not in self.told:
+            raise FleetError(f"The kernel of {host.name} cannot be asked for its devices.")
+        return self.told[host.name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from console.domain.errors import FleetError
 from console.domain.hardware import HostHardware, PciFunction
-from console.domain.model import Device, Guest, GuestKey
+from console.domain.model import Device, Firmware, Guest, GuestKey
 from console.domain.observed import HostState
 from console.domain.preflight import Finding, preflight
 from console.domain.standing import HostView
@@ -16,7 +16,7 @@ from console.drivers.base import HardwareReader
 from console.inventory.store import Store
 from console.services.hardware import case_of, hardware_of, owners_of
 
-ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1)
+ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1, firmware=Firmware.UEFI)
 """Who asks about a device alone."""
 
 

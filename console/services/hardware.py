@@ -30,7 +30,7 @@ def hardware_of(facts: HostFacts | None, read: HostHardware | None, at: datetime
         return None
     functions = tuple(_function(device) for device in told.values())
     groups = [function.group for function in functions if function.group is not None]
-    return HostHardware(at=at, functions=functions, iommu=True if groups else None)
+    return HostHardware(at=at, functions=functions, iommu=True if groups else None, whole=False)
 
 
 def owners_of(view: HostView, hardware: HostHardware) -> dict[str, tuple[GuestKey, str]]:

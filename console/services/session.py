@@ -13,7 +13,7 @@ from console.domain.model import Fleet, Guest, GuestKey, User
 from console.domain.plan import ApplyMode, InventoryChange, Outcome, Plan, Progress
 from console.domain.record import Commit
 from console.domain.values import shown
-from console.drivers.base import HostKeys, HostTarget, Hypervisors, JobRunner, Repository, Watch
+from console.drivers.base import HardwareReader, HostKeys, HostTarget, Hypervisors, JobRunner, Repository, Watch
 from console.inventory.schema import default_uri
 from console.services import guests, hosts, power, users
 from console.services import plan as plans
@@ -69,17 +69,18 @@ class Session(View):
         host_keys: HostKeys,
         watch: Watch,
         targets: Callable[[Fleet], tuple[HostTarget, ...]],
+        hardware: HardwareReader,
         fingerprint: Callable[[str], str],
         runner: JobRunner,
     ) -> None:
-        super().__init__(folder, state, hypervisors, watch, targets)
+        super().__init__(folder, state, hypervisors, watch, targets, hardware)
         self._host_keys = host_keys
         self._state = state
         self._fingerprint = fingerprint
         self._repository = repository
         self.job = ""
         """The job that was begun here last."""
-        self._runner = runner
+        self.runner = runner
 
     async def close(self) -> None:
         """Let go of the hosts; nothing on them changes."""
@@ -211,7 +212,7 @@ class Session(View):
         if plan.is_empty:
             return _nothing(plan)
         targets = await asyncio.to_thread(self._targets, self.store.fleet)
-        tail = await begin(self.folder, plan, self._runner, targets, self.store.clock)
+        tail = await begin(self.folder, plan, self.runner, targets, self.store.clock)
         self.job = tail.record.job_id
         try:
             outcome = await follow(tail, plan, report, self.reread)

@@ -12,12 +12,13 @@ from pathlib import Path
 from console.domain.errors import Fault, FleetError, InventoryError
 from console.domain.model import Fleet, GuestKey
 from console.domain.plan import Plan
-from console.drivers.base import HostTarget, Hypervisors, Watch
+from console.drivers.base import HardwareReader, HostTarget, Hypervisors, Watch
 from console.inventory.files import FLEET_FILE, read_inventory
 from console.inventory.store import Store
 from console.services import passthrough
 from console.services import plan as plans
 from console.services.definitions import definition
+from console.services.devices import Devices
 from console.services.jobs import Jobs, lines_of
 from console.services.memory import recall
 from console.services.wishes import GpuChoice
@@ -35,7 +36,7 @@ class View:
     """The inventory and what its hosts report, kept up to date from `start` to `close`.
 
     state: where the last known state lies, if there is one. targets: how each host of a fleet is reached (the
-    wiring's, it writes the SSH wrappers).
+    wiring's, it writes the SSH wrappers). hardware: how hosts' kernels are asked for their devices.
     """
 
     read_only = True
@@ -48,6 +49,7 @@ class View:
         hypervisors: Hypervisors,
         watch: Watch,
         targets: Callable[[Fleet], tuple[HostTarget, ...]],
+        hardware: HardwareReader,
     ) -> None:
         self.folder = folder
         self.store = Store(read_inventory(folder), definition)
@@ -56,6 +58,7 @@ class View:
         self._watch = watch
         self._targets = targets
         self._tasks: list[asyncio.Task[None]] = []
+        self.devices = Devices(self.store, hardware)
         self._jobs = Jobs(folder)
         self._jobs_turn = asyncio.Lock()
 

@@ -15,6 +15,7 @@ NOWHERE = {"HOME": "/proc/nowhere", "XDG_STATE_HOME": "/proc/nowhere/state", "XD
 LOOKING = {
     *("check", "status", "plan", "dashboard", "host list", "host show", "guest list", "guest show"),
     *("job list", "job show", "job follow", "history show", "completion", "__names"),
+    *("gpu list", "gpu show", "gpu preflight", "user list"),
 }
 
 CHANGING = [

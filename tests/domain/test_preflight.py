@@ -326,6 +326,15 @@ def test_a_warning_is_accepted_and_a_block_is_not(tmp_path: Path) -> None:
     assert [finding.rule for finding in blocks(preflight(accepted))] == ["iommu"]
 
 
+def test_what_was_not_asked_is_not_called_well(tmp_path: Path) -> None:
+    """libvirt alone does not tell what hangs on a card, who uses it, or how it is reset."""
+    whole = case(Tree(tmp_path, [*HOST, *rtx("65", 28, files={"d3cold_allowed": "0"})]))
+    in_part = replace(whole, hardware=replace(whole.hardware, whole=False))
+    assert {finding.rule for finding in preflight(in_part) if finding.verdict is UNKNOWN} >= {"critical", "binding"}
+    assert verdict(in_part, "hardware-changed") is OK
+    assert blocks(preflight(replace(in_part, owners={"0000:65:00.0": "vhost-a/other (off)"})))
+
+
 def test_no_host_breaks_a_rule(tmp_path: Path) -> None:
     """What was asked for is not there at all, on a host that tells next to nothing."""
     for tree in (Tree(tmp_path, []), Tree(tmp_path / "b", [BRIDGE])):

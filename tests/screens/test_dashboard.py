@@ -35,7 +35,7 @@ from screens.large import FONT, large, large_rows, large_width
 from screens.problems import Problem, Problems
 from screens.totals import Tally
 from screens.widgets import Sheet, line_width, text_safe
-from tests.fakes import NOW, FakeGuest, FakeHypervisors, FakeWatch
+from tests.fakes import NOW, FakeGuest, FakeHardware, FakeHypervisors, FakeWatch
 from tests.screens.world import DEADLINE_S, FLEET, HOST, World, make_world, text
 
 SIZES = [(60, 15), (80, 24), (100, 30), (160, 48), (200, 60), (300, 100)]
@@ -284,7 +284,9 @@ async def heard_by(view: View) -> None:
 
 def app_on(world: World) -> DashboardApp:
     session = world.session
-    view = View(session.folder, session.folder / "none", world.hypervisors, FakeWatch(), lambda fleet: ())
+    view = View(
+        session.folder, session.folder / "none", world.hypervisors, FakeWatch(), lambda fleet: (), FakeHardware()
+    )
     view.store.clock = lambda: world.now
     app = DashboardApp(view)
     app.theme = "dark"

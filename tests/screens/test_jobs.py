@@ -22,7 +22,7 @@ from screens.jobs import JobsScreen
 from screens.plan import PlanScreen
 from screens.problems import Problems
 from screens.widgets import KeysFooter, Line, text_safe
-from tests.fakes import NOW
+from tests.fakes import NOW, FakeHardware
 from tests.screens.world import (
     DEADLINE_S,
     World,
@@ -270,7 +270,9 @@ async def test_read_only_jobs_are_looked_at(world: World, tmp_path: Path) -> Non
 
     await world.session.observe(["vhost-a"], timeout_s=DEADLINE_S)
     await world.session.apply(world.session.plan_power([WEB_2], PowerAction.START))
-    view = View(world.session.folder, tmp_path / "state", world.hypervisors, FakeWatch(), lambda fleet: ())
+    view = View(
+        world.session.folder, tmp_path / "state", world.hypervisors, FakeWatch(), lambda fleet: (), FakeHardware()
+    )
     async with QuarterdeckApp(view).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("J")

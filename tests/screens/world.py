@@ -30,6 +30,7 @@ from screens.fleet import FleetScreen
 from tests.fakes import (
     NOW,
     FakeGuest,
+    FakeHardware,
     FakeHost,
     FakeHostKeys,
     FakeHypervisors,
@@ -210,6 +211,7 @@ def make_world(folder: Path, repository: Repository | None = None) -> World:
         FakeHostKeys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICU0d08mm7mD1Y2qwjggrY2GorDkUsrDrjUQEKEsQhBA"),
         FakeWatch(),
         lambda fleet: (),
+        FakeHardware(),
         lambda key: "SHA256:fingerprint",
         FakeRunner(hypervisors, repository),
     )

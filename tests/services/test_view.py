@@ -16,7 +16,7 @@ from console.drivers.base import HostTarget, Watch
 from console.services.memory import remember
 from console.services.session import Session
 from console.services.view import View
-from tests.fakes import NOW, FakeHost, FakeHypervisors, FakeWatch
+from tests.fakes import NOW, FakeHardware, FakeHost, FakeHypervisors, FakeWatch
 from tests.services.world import FLEET, HOST, OTHER_HOST
 
 DEADLINE_S = 5.0
@@ -55,7 +55,14 @@ class Targets:
 async def looking(
     folder: Path, watch: Watch, *, targets: Targets | None = None, reread_s: float = 60.0
 ) -> AsyncIterator[View]:
-    view = View(folder, folder.parent / "no-state", FakeHypervisors(FakeHost("vhost-a")), watch, targets or Targets())
+    view = View(
+        folder,
+        folder.parent / "no-state",
+        FakeHypervisors(FakeHost("vhost-a")),
+        watch,
+        targets or Targets(),
+        FakeHardware(),
+    )
     view.reread_s = reread_s
     try:
         yield view
@@ -81,7 +88,7 @@ async def test_it_sees_the_hosts_and_leaves_nothing_behind(folder: Path) -> None
 
 async def test_it_begins_with_what_was_last_known(folder: Path, tmp_path: Path) -> None:
     remember(tmp_path / "state", {"vhost-a": HostObservation(name="vhost-a", state=HostState.UP, seen_at=NOW)})
-    view = View(folder, tmp_path / "state", FakeHypervisors(), FakeWatch(), Targets())
+    view = View(folder, tmp_path / "state", FakeHypervisors(), FakeWatch(), Targets(), FakeHardware())
     assert view.store.observed("vhost-a").seen_at == NOW
     assert view.store.observed("vhost-a").state is HostState.CONNECTING
 
@@ -137,7 +144,7 @@ async def test_a_fleet_that_answers_at_once_holds_nobody_up(folder: Path) -> Non
         text = HOST.replace("52:54:00:10:00:0a", f"52:54:00:10:01:{number:02x}").partition("[guests")[0]
         (folder / f"hosts/many-{number}.toml").write_text(text.replace("10.0.0.11", f"10.1.0.{number + 1}"))
     fakes = [FakeHost(f"many-{number}") for number in range(200)]
-    view = View(folder, folder.parent / "no-state", FakeHypervisors(*fakes), FakeWatch(), Targets())
+    view = View(folder, folder.parent / "no-state", FakeHypervisors(*fakes), FakeWatch(), Targets(), FakeHardware())
     turns: list[int] = []
 
     async def others() -> None:

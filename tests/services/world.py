@@ -12,7 +12,17 @@ from console.domain.verbs import Verb
 from console.drivers.base import Repository
 from console.services.session import Session
 from console.services.wishes import BootChoice, GuestWish
-from tests.fakes import GIB, FakeHost, FakeHostKeys, FakeHypervisors, FakeRepository, FakeRunner, FakeWatch, pci_card
+from tests.fakes import (
+    GIB,
+    FakeHardware,
+    FakeHost,
+    FakeHostKeys,
+    FakeHypervisors,
+    FakeRepository,
+    FakeRunner,
+    FakeWatch,
+    pci_card,
+)
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC7OjStmcpGbLxEsTgF0QXauf3wNle8x9KNwvg3kSyAH"
 
@@ -188,6 +198,7 @@ def open_world(folder: Path, fakes: Sequence[FakeHost], state: Path, repository:
         host_keys=FakeHostKeys(HOST_KEY),
         watch=FakeWatch(),
         targets=lambda fleet: (),
+        hardware=FakeHardware(),
         fingerprint=lambda key: f"SHA256:{len(key)}",
         runner=runner,
     )

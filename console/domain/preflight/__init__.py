@@ -46,14 +46,41 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+OF_THE_KERNEL: frozenset[Rule] = frozenset(
+    {
+        isolation.identical,
+        host.binding,
+        host.critical,
+        host.boot_gpu,
+        host.whole_card,
+        guest.rom,
+        guest.window,
+        guest.resizable,
+        guest.memory,
+        guest.numa,
+        parts.reset,
+        parts.d3cold,
+    }
+)
+"""Rules that find nothing wrong where only libvirt was asked, since it does not tell what they look at."""
+
+
 def preflight(case: Case) -> tuple[Finding, ...]:
     """Return one finding for each rule, in the order of RULES; accepted warnings are marked so."""
-    found = (rule(case) for rule in RULES)
+    found = (_checked(rule, case) for rule in RULES)
     accepted = set(case.device.accepted)
     return tuple(
         replace(finding, accepted=True) if finding.verdict is Verdict.WARNING and finding.rule in accepted else finding
         for finding in found
     )
+
+
+def _checked(rule: Rule, case: Case) -> Finding:
+    finding = rule(case)
+    if case.hardware.whole or finding.verdict is not Verdict.OK or rule not in OF_THE_KERNEL:
+        return finding
+    sentence = f"The kernel of {case.host} was not asked."
+    return replace(finding, verdict=Verdict.UNKNOWN, sentence=sentence, evidence=())
 
 
 def blocks(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -1,0 +1,218 @@
+"""qd gpu ..."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from console.cli.output import counted, safe, show_facts, show_json, show_table
+from console.cli.work import hosts_down, run, see, see_guest, view_of
+from console.domain.errors import FleetError
+from console.domain.hardware import PciFunction
+from console.domain.preflight import Finding, Verdict, blocks, warnings
+from console.domain.preflight.case import bytes_shown
+from console.domain.values import parse_pci_slot
+from console.services.devices import Accelerator
+from console.services.view import View
+
+READ_S = 15.0
+"""How long a host's kernel may take to tell its devices."""
+
+MARKS = {Verdict.OK: "✔", Verdict.UNKNOWN: "?", Verdict.WARNING: "▲", Verdict.BLOCK: "✖"}
+
+
+def list_gpus(options: Namespace) -> int:
+    """qd gpu list [--host HOST]"""
+
+    async def work() -> int:
+        async with view_of(options) as view:
+            names = [view.store.host(options.host).name] if options.host else list(view.store.fleet.hosts)
+            await _look(view, names)
+            cards = view.devices.accelerators(options.host)
+            if options.json:
+                show_json([_card_json(card) for card in cards])
+                return 0
+            if not cards:
+                print("No card is known.")
+            else:
+                heads = ["HOST", "SLOT", "CARD", ">GROUP", ">NUMA", "DRIVER", "OWNER", "PREFLIGHT"]
+                show_table(heads, [_row(card) for card in cards])
+            for line in [*hosts_down(view), *_unread(view, names)]:
+                print(safe(line))
+        return 0
+
+    return run(work())
+
+
+def show(options: Namespace) -> int:
+    """qd gpu show HOST/SLOT"""
+    host, slash, text = options.card.partition("/")
+    if not slash:
+        raise FleetError(f"{options.card!r} is no card.", "", 'Write the host and the slot: "vhost-a/65:00".')
+    try:
+        slot = parse_pci_slot(text)
+    except ValueError as error:
+        raise FleetError(f"{text!r} is no PCI slot.", str(error)) from None
+
+    async def work() -> int:
+        async with view_of(options) as view:
+            view.store.host(host)
+            await _look(view, [host])
+            cards = view.devices.accelerators(host)
+            card = next((card for card in cards if card.slot == slot), None)
+            if card is None:
+                known = ", ".join(card.slot for card in cards) or "none is known"
+                raise FleetError(f"{host} has no card at {slot}.", f"Its cards: {known}.")
+            if options.json:
+                show_json(_card_json(card))
+                return 0
+            show_facts([("card", card.title), ("host", card.host), ("owner", card.owner or "free")])
+            for function in card.functions:
+                print()
+                show_facts(_facts(function))
+            print()
+            _print(card.findings, everything=True)
+            for line in _unread(view, [host]):
+                print(safe(line))
+        return 0
+
+    return run(work())
+
+
+def preflight(options: Namespace) -> int:
+    """qd gpu preflight GUEST"""
+
+    async def work() -> int:
+        async with view_of(options) as view:
+            key = await see_guest(view, options.name)
+            await view.devices.read([key.host], timeout_s=READ_S)
+            found = view.devices.preflight(key)
+            if options.json:
+                show_json({name: [_finding_json(finding) for finding in findings] for name, findings in found.items()})
+            elif not found:
+                print(f"{key} has no device.")
+            else:
+                _print_all(found, options.all)
+                for line in _unread(view, [key.host]):
+                    print(safe(line))
+            return 1 if any(blocks(findings) for findings in found.values()) else 0
+
+    return run(work())
+
+
+async def _look(view: View, names: list[str]) -> None:
+    await see(view, names)
+    await view.devices.read(names, timeout_s=READ_S)
+
+
+def _unread(view: View, names: list[str]) -> list[str]:
+    errors = ((name, view.devices.errors[name]) for name in names if name in view.devices.errors)
+    return [f"{name}: {error.title} {error.detail}".strip() for name, error in errors]
+
+
+def _row(card: Accelerator) -> list[str]:
+    first = card.first
+    return [
+        card.host,
+        card.slot,
+        card.title,
+        "—" if first.group is None else str(first.group),
+        "—" if first.numa_node is None else str(first.numa_node),
+        first.driver or "—",
+        card.owner or "free",
+        summary(card.findings),
+    ]
+
+
+def summary(findings: tuple[Finding, ...]) -> str:
+    """Return "✔ 27  ▲ 2" for a list of findings."""
+    counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in MARKS}
+    return "  ".join(f"{mark} {counts[verdict]}" for verdict, mark in MARKS.items() if counts[verdict])
+
+
+def _facts(function: PciFunction) -> list[tuple[str, str]]:
+    regions = ", ".join(bytes_shown(bar.size_bytes) for bar in function.bars)
+    resets = function.reset_methods
+    return [
+        ("function", f"{function.address}  {function.pci_id}  {function.title}"),
+        ("subsystem", function.subsystem or ""),
+        ("driver", function.driver or "none"),
+        ("IOMMU group", "" if function.group is None else str(function.group)),
+        ("NUMA node", "" if function.numa_node is None else f"{function.numa_node} (CPUs {function.cpus})"),
+        ("memory regions", regions),
+        ("reset", "" if resets is None else ", ".join(resets) or "no way is known"),
+        ("used by", ", ".join(f"{user.process} ({user.pid})" for user in function.users or ())),
+        ("virtual functions", f"{function.sriov_active} of {function.sriov_total}" if function.sriov_total else ""),
+        ("makes", ", ".join(f"{kind.name or kind.id} ({kind.available} free)" for kind in function.mdev_types)),
+        ("carries", ", ".join(function.carries)),
+    ]
+
+
+def _print_all(found: Mapping[str, tuple[Finding, ...]], everything: bool) -> None:
+    for name, findings in found.items():
+        print(safe(f"{name}: {summary(findings)}"))
+        _print(findings, everything=everything)
+
+
+def _print(findings: tuple[Finding, ...], *, everything: bool) -> None:
+    for finding in findings:
+        if not everything and finding.verdict is Verdict.OK:
+            continue
+        accepted = "  (accepted)" if finding.accepted else ""
+        print(safe(f"  {MARKS[finding.verdict]} {finding.concern}: {finding.sentence}{accepted}"))
+        if finding.verdict is not Verdict.OK:
+            for line in finding.evidence:
+                print(safe(f"      {line}"))
+        if finding.remedy:
+            print(safe(f"      → {finding.remedy}"))
+    hidden = sum(finding.verdict is Verdict.OK for finding in findings)
+    if hidden and not everything:
+        print(f"  ✔ {counted(hidden, 'check')} passed")
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "verdict": finding.verdict.value,
+        "sentence": finding.sentence,
+        "evidence": list(finding.evidence),
+        "remedy": finding.remedy,
+        "accepted": finding.accepted,
+    }
+
+
+def _card_json(card: Accelerator) -> dict[str, Any]:
+    return {
+        "host": card.host,
+        "slot": card.slot,
+        "title": card.title,
+        "owner": card.owner or None,
+        "functions": [_function_json(function) for function in card.functions],
+        "blocks": [finding.rule for finding in blocks(card.findings)],
+        "warnings": [finding.rule for finding in warnings(card.findings)],
+        "preflight": [_finding_json(finding) for finding in card.findings],
+    }
+
+
+def _function_json(function: PciFunction) -> dict[str, Any]:
+    return {
+        "address": function.address,
+        "id": function.pci_id,
+        "subsystem": function.subsystem,
+        "class": f"0x{function.class_code:06x}",
+        "vendor": function.vendor,
+        "product": function.product,
+        "driver": function.driver,
+        "iommu_group": function.group,
+        "numa_node": function.numa_node,
+        "local_cpus": function.cpus or None,
+        "memory_bytes": [bar.size_bytes for bar in function.bars],
+        "reset_methods": None if function.reset_methods is None else list(function.reset_methods),
+        "boot_vga": function.boot_vga,
+        "sriov_total": function.sriov_total,
+        "sriov_active": function.sriov_active,
+        "mdev_types": [{"id": kind.id, "name": kind.name, "available": kind.available} for kind in function.mdev_types],
+        "users": None if function.users is None else [{"pid": u.pid, "process": u.process} for u in function.users],
+        "carries": list(function.carries),
+    }

@@ -1,0 +1,54 @@
+"""qd gpu: the fleet's cards, whose they are, and what a guest would run into."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.place import Place
+
+
+def test_the_cards_of_the_fleet_and_whose_they_are(place: Place, demo: Path) -> None:
+    cards = json.loads(place.ok("gpu", "list", "--json", "--inventory", str(demo)))
+    owners = {(card["host"], card["slot"]): card["owner"] for card in cards}
+    assert owners["vhost-a", "0000:65:00"] is None
+    assert owners["vhost-a", "0000:b3:00"] == "vhost-a/win-lab (off)"
+    assert [f["id"] for f in next(c for c in cards if c["slot"] == "0000:65:00")["functions"]] == [
+        "10de:2206",
+        "10de:1aef",
+    ]
+    only = place.ok("gpu", "list", "--host", "vhost-c", "--inventory", str(demo)).splitlines()
+    assert only[0].split()[:3] == ["HOST", "SLOT", "CARD"] and only[1].startswith("vhost-c  0000:03:00")
+
+
+def test_what_only_the_kernel_knows_is_not_made_up(place: Place, demo: Path) -> None:
+    """The demo's hosts have no kernel to ask: their cards are what libvirt tells, and that is said."""
+    shown = place.ok("gpu", "show", "vhost-a/65:00", "--inventory", str(demo))
+    assert "✔ other guests" in shown
+    assert "? what the host needs: The kernel of vhost-a was not asked." in shown
+    assert "What libvirt tells" not in shown.splitlines()[0]
+    assert "gives no shell there" in shown
+
+
+def test_a_preflight_of_a_guest(place: Place, demo: Path) -> None:
+    text = place.ok("gpu", "preflight", "win-lab", "--inventory", str(demo))
+    assert text.startswith("gpu0: ✔ ")
+    found = json.loads(place.ok("gpu", "preflight", "win-lab", "--json", "--inventory", str(demo)))
+    verdicts = {finding["rule"]: finding["verdict"] for finding in found["gpu0"]}
+    assert (verdicts["in-use"], verdicts["machine"], verdicts["critical"]) == ("ok", "ok", "not known")
+    file = demo / "hosts/vhost-a.toml"
+    file.write_text(file.read_text().replace('pci = "0000:b3:00"', 'pci = "0000:b4:00"'))
+    refused = place.qd("gpu", "preflight", "win-lab", "--inventory", str(demo))
+    assert refused.returncode == 1
+    assert "✖ the same hardware: The hardware changed: 0000:b4:00 on vhost-a is empty." in refused.stdout
+    assert "→ The same card is at 0000:b3:00 now: choose it there." in refused.stdout
+
+
+def test_what_is_no_card(place: Place, demo: Path) -> None:
+    for words, why in (
+        (("vhost-a",), 'Write the host and the slot: "vhost-a/65:00".'),
+        (("vhost-a/zz",), "is no PCI slot"),
+        (("vhost-a/99:00",), "vhost-a has no card at 0000:99:00."),
+    ):
+        refused = place.qd("gpu", "show", *words, "--inventory", str(demo))
+        assert refused.returncode == 1 and why in refused.stderr
