@@ -75,7 +75,7 @@ def silent(way: socket.socket) -> None:
     """Say nothing, for ever."""
 
 
-def hang_up(way: socket.socket) -> None:
+def leaving(way: socket.socket) -> None:
     """Go without a word."""
     way.close()
 

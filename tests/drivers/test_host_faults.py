@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncssh
 import pytest
@@ -20,9 +21,11 @@ from console.domain.observed import DownReason, HostObservation, HostState
 from console.domain.ssh_key import fingerprint
 from console.domain.verbs import Start
 from console.drivers.base import HostTarget
+from console.drivers.libvirt.hangup import hang_up
 from console.drivers.ssh import wrapped_uri
 from tests.drivers.world import WEB, World, until
-from tests.peers import GARBAGE, Peer, hang_up, peer, public, saying, silent, ssh_server
+from tests.lab.guests import eventually
+from tests.peers import GARBAGE, Peer, leaving, peer, public, saying, silent, ssh_server
 
 
 def over_ssh(world: World, port: int, key: asyncssh.SSHKey, ssh: Ssh | None = None) -> HostTarget:
@@ -78,7 +81,7 @@ async def test_ssh_that_leads_to_nonsense_is_down_with_a_sentence(world: World) 
 
 
 async def test_a_host_that_hangs_up_at_once_refuses(world: World) -> None:
-    with peer(hang_up) as there:
+    with peer(leaving) as there:
         seen = await down(world, HostTarget(name="a", uri=there.uri))
     assert seen.reason is DownReason.REFUSED
 
@@ -175,3 +178,33 @@ async def test_a_thousand_time_outs_leave_no_threads_behind(world: World) -> Non
         assert len(os.listdir(f"/proc/{pid}/fd")) < 60  # noqa: PTH208
         assert (await client.observe("good", timeout_s=20)).state is HostState.UP
         assert await world.pid(client) == pid
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+def test_hanging_up_leaves_no_descriptor_behind(world: World, way: str) -> None:
+    """Of files, pipes and sockets that lead elsewhere, too: a silent host is hung up on again and again."""
+    path = world.folder / "socket" if way == "unix" else None
+    with peer(silent, path=path) as there, peer(silent) as other, (world.folder / "file").open("w") as file:
+        address = str(path) if path else ("127.0.0.1", urlsplit(there.uri).port)
+        elsewhere = socket.create_connection(("127.0.0.1", urlsplit(other.uri).port or 0))
+
+        def held() -> tuple[int, int]:
+            """Files and the like, and sockets, without those that the peers have accepted."""
+            kinds = [os.path.realpath(path).rpartition("/")[2] for path in Path("/proc/self/fd").iterdir()]
+            sockets = sum(kind.startswith("socket:") for kind in kinds)
+            return len(kinds) - sockets, sockets - there.calls - other.calls
+
+        assert other.called.wait(20)
+        before = held()
+        for _ in range(3):
+            line = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+            line.connect(address)
+            line.settimeout(20)
+            hang_up(there.uri, 0)
+            assert line.recv(1) == b"", "the line is dead"
+            line.close()
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.recv(1)
+        assert file.fileno() and eventually(lambda: held() <= before, "all are closed", 10)
+        elsewhere.close()

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -60,8 +61,15 @@ def _connected(fits: Callable[[object], bool]) -> list[socket.socket]:
     found = []
     for descriptor in _descriptors():
         try:
-            sock = socket.socket(fileno=os.dup(descriptor))
-        except OSError:  # closed meanwhile, or no socket
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                continue
+            duplicate = os.dup(descriptor)
+        except OSError:  # closed meanwhile
+            continue
+        try:
+            sock = socket.socket(fileno=duplicate)
+        except OSError:  # another was given its number meanwhile
+            os.close(duplicate)
             continue
         try:
             wanted = fits(sock.getpeername())
@@ -80,10 +88,9 @@ def _shut_to(held: list[socket.socket], host: str) -> None:
     except OSError:
         addresses = set()
     for sock in held:
-        if sock.getpeername()[0] in addresses:
-            _shut(sock)
-        else:
-            sock.close()
+        with sock, contextlib.suppress(OSError):  # the peer may have gone first
+            if sock.getpeername()[0] in addresses:
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def _shut(sock: socket.socket) -> None:
