@@ -25,14 +25,15 @@ class DiffScreen(Screen[None]):
         Binding("k", "scroll(-1)", "up", id="diff.up", show=False),
     ]
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, what: str = "what changes in the files") -> None:
         super().__init__()
         self.plan = plan
+        self.what = what
 
     def compose(self) -> ComposeResult:
         """Lay out title, diff and keys."""
         lines = diff_lines(self.plan)
-        yield Header([[(self.plan.title, "strong"), ("   what changes in the files", "quiet")]], classes="plan-title")
+        yield Header([[(self.plan.title, "strong"), (f"   {self.what}", "quiet")]], classes="plan-title")
         with ScrollableContainer(id="diff"):
             sheet = Sheet(lines, classes="diff-lines")
             sheet.styles.width = max((line_width(line) for line in lines), default=1)
