@@ -94,6 +94,9 @@ let
       withDefault [ ] (types.listOf (types.ints.between 0 7))
         "The functions' numbers; counted from 0 when empty.";
     gpu = withDefault false types.bool "It is a GPU.";
+    part =
+      withDefault false types.bool
+        "It is a part of a card (a mediated device, a vGPU): the card stays with its own driver.";
   };
 
   kernel = {
@@ -163,6 +166,10 @@ in
       defaultText = lib.literalMD "`libvirtd` on a host, none on a guest";
       description = "The groups of operators' accounts. Viewers have none.";
     };
+    consoleParams = withDefault [
+      "console=tty0"
+      "console=ttyS0,115200"
+    ] (types.listOf types.str) "Kernel parameters of a guest: the last console is the one that `qd console` shows.";
     openPorts = withDefault [ 22 ] (types.listOf types.port) "TCP ports that the firewall lets in.";
 
     host = {
@@ -222,7 +229,8 @@ in
       };
       uplinks = withDefault { } (types.attrsOf (types.nullOr mac)) ''
         The MAC address of the card that carries each network; null for a network without a way out of the host.
-        The host's first card carries its own network and every VLAN unless this says otherwise.
+        What is not named here is carried by the host's first card if it is the host's own network or a VLAN, and by
+        none otherwise.
       '';
       kernelParams = mkOption {
         type = types.listOf types.str;
@@ -231,6 +239,26 @@ in
           ++ lib.optional (fleet.system == "x86_64-linux") "iommu=pt";
         defaultText = lib.literalMD "the IOMMU's, by `fleet.host.cpuVendor`";
         description = "Kernel parameters of a hypervisor. The AMD driver is on by itself.";
+      };
+      bootModules = mkOption {
+        type = types.listOf types.str;
+        default = [
+          "ahci"
+          "nvme"
+          "sd_mod"
+          "usb_storage"
+          "usbhid"
+          "virtio_blk"
+          "virtio_pci"
+          "virtio_scsi"
+          "xhci_pci"
+        ]
+        ++ lib.optionals (fleet.system == "x86_64-linux") [
+          "megaraid_sas"
+          "mpt3sas"
+        ];
+        defaultText = lib.literalMD "those of common disk controllers";
+        description = "Modules that the initrd may need to find the root disk.";
       };
       hugepages = {
         count = withDefault 0 types.ints.unsigned "How many huge pages are set aside at boot.";
@@ -258,7 +286,7 @@ in
               functionNumbers =
                 withDefault [ ] (types.listOf (types.ints.between 0 7))
                   "The functions' numbers; counted from 0 when empty.";
-              bind = option (types.enum [
+              bind = withDefault "address" (types.enum [
                 "id"
                 "address"
                 "never"

@@ -278,6 +278,7 @@ def _guest(fleet: Fleet, guest: Guest) -> dict[str, Value]:
                 "functions": device.functions,
                 "functionNumbers": device.function_numbers,
                 "gpu": device.gpu,
+                "part": bool(device.mdev) or device.vgpu is not None,
             }
             for name, device in guest.devices.items()
         },
