@@ -32,6 +32,15 @@ in
   config = {
     fleet.firstBoot.enable = mkDefault true;
 
+    # The base has no account to log in to, and asks for an address with any card: it lives for one start alone.
+    users.allowNoPasswordLogin = mkIf (config.fleet.guest == null) (mkDefault true);
+    systemd.network.networks = mkIf (config.fleet.guest == null) {
+      "90-any" = {
+        matchConfig.Type = mkDefault "ether";
+        networkConfig.DHCP = mkDefault "yes";
+      };
+    };
+
     system.build.fleetGuestImage = pkgs.runCommand "nixos-guest-${config.fleet.guestImage.firmware}.qcow2" { } ''
       cp --reflink=auto ${
         import (modulesPath + "/../lib/make-disk-image.nix") {
