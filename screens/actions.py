@@ -17,7 +17,7 @@ from screens.action import (
     Context,
     Group,
 )
-from screens.situation import can, can_cancel, has_rest, managed, one
+from screens.situation import can, can_cancel, editable, has_rest, managed, one
 
 
 def _power(action: PowerAction, key: str, help: str, *, danger: Danger = Danger.NONE, footer: int = 0) -> Action:
@@ -112,6 +112,18 @@ ACTIONS: tuple[Action, ...] = (
         command=False,
     ),
     Action(
+        id="open-guest",
+        keys="enter",
+        shown="enter",
+        label="open",
+        help="Open the guest under the cursor.",
+        group=Group.FLEET,
+        where=frozenset({Context.HOST}),
+        available=lambda now: now.host is not None and bool(now.host.guests),
+        footer=10,
+        command=False,
+    ),
+    Action(
         id="add-host",
         keys="a",
         shown="a",
@@ -189,12 +201,24 @@ ACTIONS: tuple[Action, ...] = (
         keys="e",
         shown="e",
         label="edit",
-        help="Edit the guest.",
+        help="Edit the guest, or the host under the cursor.",
         group=Group.GUEST,
         where=ON_GUESTS,
         writes=True,
         on_guest=True,
-        available=one,
+        available=editable,
+        footer=20,
+    ),
+    Action(
+        id="edit-host",
+        keys="e",
+        shown="e",
+        label="edit",
+        help="Edit the host: MAC address, address, labels, URI, SSH host key.",
+        group=Group.FLEET,
+        where=frozenset({Context.HOST}),
+        writes=True,
+        available=lambda now: now.host is not None,
         footer=20,
     ),
     Action(

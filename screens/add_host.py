@@ -49,6 +49,8 @@ class AddHost(FormScreen):
         ("SSH host key", ("ssh_host_key",)),
         ("review", ()),
     )
+    VERB = "add it"
+    """What enter does on the review."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "pin", "pin the key", id="host.pin", show=False),
         Binding("f", "fetch", "fetch the key", id="host.fetch", show=False),
@@ -109,7 +111,11 @@ class AddHost(FormScreen):
         before, self.wish = self.uri, wish
         if self.uri != before:
             self.offered = None
-            self.wish = replace(self.wish, ssh_host_key="")
+            self.wish = replace(self.wish, ssh_host_key=self.known_key())
+
+    def known_key(self) -> str:
+        """Return the key that is the host's whatever its address, empty for none."""
+        return ""
 
     def find_problems(self) -> Mapping[str, str]:
         """Return the service's problems with the wish."""
@@ -133,13 +139,17 @@ class AddHost(FormScreen):
         """Plan, on the review; on the key's page, say what there is to do."""
         if self.page == REVIEW:
             try:
-                self.plan = await self.session.preview(self.session.plan_add_host(self.wish))
+                self.plan = await self.session.preview(self.make_plan())
             except FleetError as error:
                 self.plan = None
                 self.reasons.planned(self.wish, error)
             else:
                 self.reasons.planned(self.wish, None)
         self.show_told()
+
+    def make_plan(self) -> Plan:
+        """Plan what the wish says."""
+        return self.session.plan_add_host(self.wish)
 
     def show_told(self) -> None:
         """Lay the page out for the width that there is."""
@@ -159,10 +169,10 @@ class AddHost(FormScreen):
         """Return the keys of the key's page and of the review."""
         end = [("host.previous", "b", "back"), ("form.back", "escape", "cancel")]
         if self.page == REVIEW:
-            if self.plan is None:
+            if self.plan is None or self.plan.is_empty:
                 return own_keys(*end)
             diff = [("host.diff", "d", "see the diff")] if any(file.diff for file in self.plan.files) else []
-            return own_keys(("form.next", "enter", "add it"), *diff, *end)
+            return own_keys(("form.next", "enter", self.VERB), *diff, *end)
         on, back = ("form.next", "enter", "go on"), ("form.back", "escape", "back")
         paste, skip = ("host.paste", "p", "paste"), ("host.skip", "s", "skip")
         if not needs_key(self.uri):
@@ -186,7 +196,7 @@ class AddHost(FormScreen):
     async def confirmed(self) -> None:
         """Do what enter stands for: fetch the key, go on, or add the host. It never pins: it is pressed too easily."""
         if self.page == REVIEW:
-            if self.plan is not None:
+            if self.plan is not None and not self.plan.is_empty:
                 await self.app.push_screen(ApplyScreen(self.session, self.plan), self.ended)
         elif not needs_key(self.uri) or self.wish.ssh_host_key:
             await self.action_turn(1)
@@ -198,10 +208,11 @@ class AddHost(FormScreen):
         if self._fetching is not None:
             self._fetching.cancel()
             self._fetching = None
+            self.wish = replace(self.wish, ssh_host_key=self.known_key())
             self.show_told()
         elif self.pasting:
             self.pasting = False
-            self.wish = replace(self.wish, ssh_host_key="")
+            self.wish = replace(self.wish, ssh_host_key=self.known_key())
             await self.show_page(KEY)
         else:
             await super().action_back()
@@ -225,6 +236,7 @@ class AddHost(FormScreen):
         try:
             self.offered = await self.session.fetch_host_key(self.wish)
         except FleetError as error:
+            self.wish = replace(self.wish, ssh_host_key=self.known_key())
             self.say(error)
         self._fetching = None
         self.show_told()
@@ -300,6 +312,8 @@ class AddHost(FormScreen):
             ("host key", key),
         ]
         lines = facts(rows, width)
+        if self.plan is not None and self.plan.is_empty:
+            return [[("Nothing differs: ", "good"), (f"{wish.name} is as the form says.", "")], [], *lines]
         if self.plan is not None:
             lines += [[], title("What will happen"), *happenings(self.plan, width)]
             if notes := cautions(self.plan, width):

@@ -108,6 +108,8 @@ class ConsoleScreen(Screen[None]):
             self.tell(f"▲ This console is read-only: {action.label} changes something.")
             return
         targets = self.targets()
+        if action.id == "edit" and now.guest is None and now.host is not None and not targets:
+            action = BY_ID["edit-host"]
         if action.on_guest and not action.bulk and targets and (now.guest is None or targets != [now.guest.key]):
             self.tell(f"▲ {action.label.capitalize()} is done to one guest: escape takes the marks away first.")
             return
@@ -157,6 +159,14 @@ class ConsoleScreen(Screen[None]):
         guest = self.situation().guest
         assert guest is not None
         self.app.push_screen(CreateGuest(self.session, editing=guest.key))
+
+    def act_edit_host(self) -> None:
+        """Edit the host."""
+        from screens.edit_host import EditHost
+
+        host = self.situation().host
+        assert host is not None
+        self.app.push_screen(EditHost(self.session, host.name))
 
     def act_autostart(self) -> None:
         """Turn autostart over; of several, switch it on unless all have it."""

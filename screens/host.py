@@ -6,6 +6,7 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.events import Resize
+from textual.geometry import Region
 
 from console.domain.errors import FleetError
 from console.domain.standing import HostView, Standing
@@ -42,6 +43,9 @@ class HostScreen(ScrollingScreen):
         super().__init__(session, work)
         self.history = history
         self.host = name
+        self.chosen = ""
+        """The guest under the cursor."""
+        self._row = 0
 
     def compose(self) -> ComposeResult:
         """Lay out header, capacity and guests, facts, status and keys."""
@@ -92,11 +96,54 @@ class HostScreen(ScrollingScreen):
         )
         lines: list[Line] = [*connection(subject, self.session.pinned_fingerprint(self.host), width), ()]
         jobs = host_jobs(self.session.store.jobs, self.host, subject.now, operator(), width)
-        for part in (drift(subject, width), capacity(subject, width), guests(subject, width), jobs):
+        listed = guests(subject, width)
+        for part in (drift(subject, width), capacity(subject, width), listed, jobs):
+            if part and part is listed:
+                # Below the heading.
+                self._row = len(lines) + 1 + self._place(view)
             lines += [*part, ()] if part else []
-        self.use.show(lines)
+        self.use.show(lines, self._row if view.guests else None)
         self.facts.show(host_lines(subject, self.facts.size.width or width, standing=False))
         self.show_frame()
+
+    def _place(self, view: HostView) -> int:
+        """Return the row of the chosen guest; the first one's when that is gone."""
+        names = [guest.key.guest for guest in view.guests]
+        if self.chosen not in names:
+            self.chosen = names[0] if names else ""
+        return names.index(self.chosen) if names else 0
+
+    def _move(self, by: int) -> None:
+        """Move the cursor by so many guests; beyond the first and the last one the rest of the screen scrolls."""
+        view = self._view()
+        if view is None or not view.guests:
+            self.body.scroll_relative(y=by, animate=False)
+            return
+        place = self._place(view)
+        new = max(0, min(len(view.guests) - 1, place + by))
+        self.chosen = view.guests[new].key.guest
+        self.show_store()
+        if new == place:
+            self.body.scroll_relative(y=by, animate=False)
+        else:
+            self.body.scroll_to_region(Region(0, self._row, 1, 1), animate=False)
+
+    def act_up(self) -> None:
+        """One guest up."""
+        self._move(-1)
+
+    def act_down(self) -> None:
+        """One guest down."""
+        self._move(1)
+
+    def act_open_guest(self) -> None:
+        """Open the guest under the cursor."""
+        from screens.guest import GuestScreen
+
+        view = self._view()
+        if view is not None and view.guests:
+            key = view.guests[self._place(view)].key
+            self.app.push_screen(GuestScreen(self.session, self.work, self.history, key))
 
     def act_create(self) -> None:
         """Create a guest here."""

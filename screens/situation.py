@@ -69,6 +69,11 @@ def one(now: Situation) -> bool:
     return managed(now) and not now.marked
 
 
+def editable(now: Situation) -> bool:
+    """Return True on a guest of the inventory and on a host; only one is edited at a time."""
+    return one(now) or (now.guest is None and now.host is not None and not now.marked)
+
+
 def can_cancel(now: Situation) -> bool:
     """Return True on a job that runs and was not asked to end yet."""
     return now.job is not None and now.job.state is JobState.RUNNING

@@ -105,6 +105,7 @@ class Sheet(Lined):
     def __init__(self, lines: Iterable[Line] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._lines: list[Line] = list(lines)
+        self._cursor: int | None = None
 
     @property
     def lines(self) -> list[Line]:
@@ -116,9 +117,11 @@ class Sheet(Lined):
         """What is shown now, without its styles."""
         return "\n".join("".join(text_safe(text) for text, _ in line) for line in self._lines)
 
-    def show(self, lines: Iterable[Line]) -> None:
-        """Show these lines from now on."""
+    def show(self, lines: Iterable[Line], cursor: int | None = None) -> None:
+        """Show these lines from now on. cursor: the one that is chosen."""
         before, self._lines = self._lines, list(lines)
+        moved = {self._cursor, cursor} if cursor != self._cursor else set()
+        self._cursor = cursor
         if len(before) != len(self._lines):
             self.refresh(layout=True)
             return
@@ -126,7 +129,7 @@ class Sheet(Lined):
         changed = [
             Region(0, y, width, 1)
             for y, (old, new) in enumerate(zip(before, self._lines, strict=True))
-            if list(old) != list(new)
+            if y in moved or list(old) != list(new)
         ]
         if changed:
             self.refresh(*changed)
@@ -139,7 +142,7 @@ class Sheet(Lined):
 
     def render_line(self, y: int) -> Strip:
         line = self._lines[y] if y < len(self._lines) else ()
-        return self.paint(line, self.size.width)
+        return self.paint(line, self.size.width, under_cursor=y == self._cursor)
 
 
 class Header(Sheet):

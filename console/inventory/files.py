@@ -169,7 +169,9 @@ def changed_texts(inventory: Inventory, after: model.Fleet) -> dict[str, str | N
         elif old is None:
             changes[file] = new_text(host_table(new), f"{name}: a host of {after.name}, and the guests at home there.")
         else:
-            changes[file] = edited_text(texts[file], host_table(old), host_table(new))
+            # The default URI follows the address: where somebody spelled it out, the old one goes.
+            spelled = {"uri": old.uri} if old.address != new.address else {}
+            changes[file] = edited_text(texts[file], spelled | host_table(old), host_table(new))
     result = {name: text for name, text in (dict(texts) | changes).items() if text is not None}
     read_back = parse_inventory(inventory.folder, result)
     read_back.require_sound()

@@ -35,10 +35,17 @@ def guest_problems(fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest
     return _resolve(fleet, view, wish, editing)[1]
 
 
+UEFI_LEAST_KIB = 256 * 1024
+"""With 128 MiB OVMF stops before it looks for a disk; with 192 MiB it depends on the build."""
+
+
 def guest_warnings(view: HostView, guest: Guest, editing: Guest | None = None) -> tuple[str, ...]:
     """Return what is allowed but worth a second thought."""
     warnings: list[str] = []
     facts = view.seen.facts
+    if guest.firmware is model.Firmware.UEFI and guest.memory_kib < UEFI_LEAST_KIB:
+        memory = values.format_size_kib(guest.memory_kib)
+        warnings.append(f"{memory} of memory is too little for UEFI: OVMF needs 256 MiB to boot.")
     if view.seen.state is not HostState.UP:
         warnings.append(f"{view.name} is not up now: {guest.name} stays pending until it is.")
     if facts is None:

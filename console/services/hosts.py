@@ -19,9 +19,24 @@ from console.inventory.store import Store
 from console.services.wishes import HostWish
 
 
-def host_problems(fleet: Fleet, wish: HostWish) -> dict[str, str]:
-    """Return field -> sentence for everything that is wrong with a new host; empty when it can be added."""
-    return _resolve(fleet, wish, None)[1]
+def host_problems(fleet: Fleet, wish: HostWish, editing: str | None = None) -> dict[str, str]:
+    """Return field -> sentence for everything wrong with a new host, or with what `editing` is to be."""
+    before = None
+    if editing is not None and (before := fleet.hosts.get(editing)) is None:
+        return {"mac": f"{editing} is no longer in the inventory."}
+    return _resolve(fleet, wish, before)[1]
+
+
+def wish_of(host: Host) -> HostWish:
+    """Return an existing host as a wish, for editing."""
+    return HostWish(
+        name=host.name,
+        mac=host.mac,
+        address=host.address,
+        uri="" if host.uri == default_uri(host.address) else host.uri,
+        labels=", ".join(host.labels),
+        ssh_host_key=host.ssh_host_key or "",
+    )
 
 
 def plan_add_host(store: Store, wish: HostWish) -> Plan:
@@ -38,16 +53,7 @@ def plan_add_host(store: Store, wish: HostWish) -> Plan:
 def plan_set_host(store: Store, name: str, changes: Mapping[str, str]) -> Plan:
     """Return the plan that changes a host's own facts. changes: HostWish's fields, except the name."""
     before = store.host(name).wanted
-    has_default = before.uri == default_uri(before.address)
-    wish = HostWish(
-        name=name,
-        mac=before.mac,
-        address=before.address,
-        uri="" if has_default else before.uri,
-        labels=",".join(before.labels),
-        ssh_host_key=before.ssh_host_key or "",
-    )
-    after = _resolved(store.fleet, replace(wish, **changes), before)
+    after = _resolved(store.fleet, replace(wish_of(before), **changes), before)
     if after == before:
         return Plan(title=f"Set host {name}")
     summary = f"Set host {name}: {', '.join(sorted(changes))}"

@@ -101,9 +101,13 @@ class Session(View):
         view, old = self.store.host(wish.host), self._edited(editing)
         return guests.guest_warnings(view, guests.guest_of(self.store.fleet, view, wish, old), old)
 
-    def host_problems(self, wish: HostWish) -> dict[str, str]:
-        """Return field -> sentence for what is wrong with a new host."""
-        return hosts.host_problems(self.store.fleet, wish)
+    def host_problems(self, wish: HostWish, editing: str | None = None) -> dict[str, str]:
+        """Return field -> sentence for what is wrong with a new host, or with one that is edited."""
+        return hosts.host_problems(self.store.fleet, wish, editing)
+
+    def host_wish_of(self, name: str) -> HostWish:
+        """Return an existing host as a wish, for editing."""
+        return hosts.wish_of(self.store.host(name).wanted)
 
     def wish_of(self, key: GuestKey) -> GuestWish:
         """Return an existing guest as a wish, for editing."""

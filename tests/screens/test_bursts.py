@@ -44,7 +44,7 @@ async def test_a_key_acts_on_the_row_that_the_arrows_before_it_lead_to(world: Wo
     async with console(world) as pilot:
         burst(pilot, "down", "down", "x")
         await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
-        assert "Shutdown vhost-a/web-1" in text(pilot)
+        assert "own vhost-a/web-1" in text(pilot)
         await pilot.press("n")
         burst(pilot, "down", "enter", "escape", "up", "e")
         await until(pilot, lambda: isinstance(pilot.app.screen, CreateGuest))

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from textual.pilot import Pilot
 
 from console.domain.model import Hardware
 from console.domain.observed import HostFacts, HostObservation, HostState
 from console.services.drift import hardware_drift
 from screens.confirm import Confirm
 from screens.create_guest import CreateGuest
+from screens.edit_host import EditHost
+from screens.guest import GuestScreen
 from screens.host import HostScreen
 from screens.plan import PlanScreen
 from tests.fakes import NOW
@@ -152,3 +155,96 @@ def test_a_little_less_memory_is_no_drift() -> None:
     assert drift("Xeon", 1100) == 1
     assert drift("EPYC", 500) == 2
     assert hardware_drift(replace(host, wanted=replace(host.wanted, hardware=Hardware(cpu="EPYC")))) == ()
+
+
+async def opened_host(pilot: Pilot[None]) -> HostScreen:
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(pilot.app.screen, HostScreen))
+    await shown(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, HostScreen)
+    return screen
+
+
+@pytest.mark.parametrize("height", [15, 24, 48])
+async def test_the_cursor_leads_to_a_guest_and_escape_back_to_it(world: World, height: int) -> None:
+    async with console(world, 80, height) as pilot:
+        screen = await opened_host(pilot)
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, GuestScreen))
+        assert "vhost-a/web-2" in text(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen)
+        assert screen.chosen == "web-2" and "web-2" in text(pilot)
+        await pilot.press(*["down"] * 9)
+        assert screen.chosen == "web-10" and "web-10" in text(pilot)
+        await pilot.press(*["up"] * 30)
+        await shown(pilot)
+        assert screen.chosen == "trainer" and "host key" in text(pilot)
+
+
+async def test_a_command_in_a_guest_opened_from_its_host_leads_back_to_the_fleet(world: World) -> None:
+    async with console(world) as pilot:
+        await opened_host(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, GuestScreen))
+        await pilot.press("colon", *"db-1", "enter")
+        await until(pilot, lambda: pilot.app.screen is fleet(pilot))
+        assert cursor(pilot) == "vhost-b/db-1"
+
+
+async def test_a_host_is_edited_from_its_screen_and_from_the_list(world: World) -> None:
+    path = world.session.folder / "hosts" / "vhost-a.toml"
+    async with console(world) as pilot:
+        await opened_host(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, EditHost))
+        assert "52:54:00:10:00:0b" in line_of(pilot, "MAC") and "10.0.0.11/24" in line_of(pilot, "address")
+        await pilot.press("down", "down", "end", *", new", "down")
+        assert "qemu+ssh://root@10.0.0.11/system" in text(pilot)
+        await pilot.press("up", "up", "ctrl+u", *"10.0.0.12/24", "tab")
+        assert "already belongs to vhost-b" in text(pilot)
+        await pilot.press("up", "ctrl+u", *"10.0.0.99/24", "ctrl+s")
+        await until(pilot, lambda: "What will happen" in text(pilot))
+        assert "10.0.0.99/24" in line_of(pilot, "address") and "rack-1, gpu, new" in line_of(pilot, "labels")
+        assert "10.0.0.11" in path.read_text(), "a review changes nothing"
+        await pilot.press("enter")
+        await until(pilot, lambda: "10.0.0.99/24" in path.read_text())
+        assert '"new"' in path.read_text()
+        await until(pilot, lambda: "any key" in text(pilot))
+        await pilot.press("enter", "escape")
+        await until(pilot, lambda: pilot.app.screen is fleet(pilot))
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, EditHost))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Nothing differs" in text(pilot))
+        assert "change it" not in text(pilot)
+
+
+async def test_a_pinned_key_stays_with_its_host_when_the_address_changes(world: World) -> None:
+    world.session.store.inventory.require_sound()
+    path = world.session.folder / "hosts" / "vhost-d.toml"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINu4eZTyPqYDgALdyAiHEuNcN6Z5MtW2gUJBosInMoF9"
+    path.write_text(f'ssh_host_key = "{key}"\n{path.read_text()}')
+    await world.session.reread()
+    async with console(world) as pilot:
+        await pilot.press("end", "up", "e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, EditHost))
+        await pilot.press("down", "ctrl+u", *"10.0.0.98/24", "ctrl+s")
+        await until(pilot, lambda: "What will happen" in text(pilot))
+        form = pilot.app.screen
+        assert isinstance(form, EditHost) and form.wish.ssh_host_key == key
+        assert "no pinned" not in text(pilot)
+
+
+@pytest.mark.parametrize("uri", ["", 'uri = "qemu+ssh://root@10.0.0.14/system"', 'uri = "qemu:///system"'])
+async def test_a_uri_follows_the_address_unless_it_is_another_one(world: World, uri: str) -> None:
+    path = world.session.folder / "hosts" / "vhost-d.toml"
+    path.write_text("\n".join(uri if line.startswith("uri") else line for line in path.read_text().splitlines()))
+    await world.session.reread()
+    plan = world.session.plan_set_host("vhost-d", {"address": "10.0.0.98/24"})
+    outcome = await world.session.apply(plan)
+    assert outcome.ok
+    wanted = "qemu:///system" if "///" in uri else "qemu+ssh://root@10.0.0.98/system"
+    assert world.session.store.host("vhost-d").wanted.uri == wanted
+    assert "10.0.0.14" not in path.read_text()

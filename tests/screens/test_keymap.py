@@ -65,7 +65,7 @@ def test_what_cannot_be_bound(keys: dict[str, str], sentence: str, tmp_path: Pat
 
 
 def test_two_actions_may_change_keys() -> None:
-    assert faults({"create": "e", "edit": "c"}) == []
+    assert faults({"create": "e", "edit": "c", "edit-host": "c"}) == []
     assert faults({}) == []
 
 

@@ -190,6 +190,15 @@ async def test_defaults_are_the_hosts_own(world: World) -> None:
     assert guest.nics["lan"].mac.startswith("52:54:00:")
 
 
+@pytest.mark.parametrize(
+    ("firmware", "memory", "warned"),
+    [("uefi", "128 MiB", True), ("uefi", "256 MiB", False), ("bios", "128 MiB", False)],
+)
+async def test_uefi_needs_memory_to_boot(world: World, firmware: str, memory: str, warned: bool) -> None:
+    said = " ".join(world.session.guest_warnings(wish(memory=memory, firmware=firmware)))
+    assert ("128 MiB of memory is too little for UEFI" in said) is warned
+
+
 async def test_warnings_are_whole_sentences_with_both_sides(world: World) -> None:
     world.host.memory_kib, world.host.cpus, world.host.accel = 5 * 1024**2, 1, None
     await world.see()
