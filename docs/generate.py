@@ -25,6 +25,9 @@ TYPES = {
     "HostPath": "absolute path on the host",
     "Uri": "libvirt URI",
     "Bridge": "network interface",
+    "StableDisk": 'disk, `"/dev/disk/by-id/..."`',
+    "Url": 'URL, `"https://..."`',
+    "Sha256": 'hash, `"sha256-...="`',
     "Line": "text, one line",
     "str": "text",
     "int": "whole number",
@@ -32,6 +35,7 @@ TYPES = {
 }
 TABLES = ["FleetTable", "DefaultsTable", "SshTable", "NetworkTable", "PoolTable", "UserTable", "HostTable"]
 TABLES += ["HardwareTable", "GuestTable", "DiskTable", "SourceTable", "NicTable", "DeviceTable", "KernelTable"]
+TABLES += ["NetbootTable", "NetbootEntryTable"]
 
 
 def keys() -> str:
@@ -117,7 +121,9 @@ def _kind(node: ast.expr) -> str:
             case "list":
                 return f"list of: {_kind(inner)}"
             case "dict":
-                return "tables by name"
+                key, value = inner.elts if isinstance(inner, ast.Tuple) else (inner, inner)
+                what = _kind(value)
+                return "tables by name" if what == "table" else f"table: {_kind(key)} = {what}"
             case "Literal":
                 choices = inner.elts if isinstance(inner, ast.Tuple) else [inner]
                 return " or ".join(f'`"{c.value}"`' for c in choices if isinstance(c, ast.Constant))

@@ -372,6 +372,15 @@ ACTIONS: tuple[Action, ...] = (
         writes=True,
     ),
     Action(
+        id="users",
+        keys="U",
+        shown="U",
+        label="users",
+        help="The people with access to hosts: keys, role and labels; add, change, remove.",
+        group=Group.CONSOLE,
+        where=EVERYWHERE,
+    ),
+    Action(
         id="theme",
         keys="T",
         shown="T",

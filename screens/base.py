@@ -217,6 +217,12 @@ class ConsoleScreen(Screen[None]):
 
         self.app.push_screen(ChangesScreen(self.session))
 
+    def act_users(self) -> None:
+        """Show the people with access."""
+        from screens.users import UsersScreen
+
+        self.app.push_screen(UsersScreen(self.session))
+
     async def act_theme(self) -> None:
         """Put on the next theme, and keep it."""
         assert isinstance(self.app, TerminalApp)

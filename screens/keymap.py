@@ -22,9 +22,11 @@ from screens.command_bar import CommandBar
 from screens.confirm import Confirm
 from screens.create_guest import CreateGuest
 from screens.diff import DiffScreen
+from screens.edit_user import EditUser
 from screens.help import Help
 from screens.offers import NAMED_LETTERS, REBOUND
 from screens.plan import PlanScreen
+from screens.users import UsersScreen
 
 SCREENS: Mapping[str, type[Screen[Any]]] = {
     "create guest": CreateGuest,
@@ -32,6 +34,8 @@ SCREENS: Mapping[str, type[Screen[Any]]] = {
     "plan": PlanScreen,
     "apply": ApplyScreen,
     "history": ChangesScreen,
+    "users": UsersScreen,
+    "edit user": EditUser,
     "diff": DiffScreen,
     "question": Confirm,
     "cancel": CancelJob,
@@ -40,7 +44,7 @@ SCREENS: Mapping[str, type[Screen[Any]]] = {
 }
 """The screens with bindings of their own, beside those of the registry."""
 
-TYPED_INTO = frozenset({"create guest", "add host", "plan", "question", "command bar"})
+TYPED_INTO = frozenset({"create guest", "add host", "edit user", "plan", "question", "command bar"})
 """Those with a text box: a letter that acts on the whole screen could not be typed there any more."""
 
 
