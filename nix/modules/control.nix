@@ -10,9 +10,8 @@
 
   services.quarterdeck.enable = lib.mkDefault true;
 
-  fleet.netboot = {
-    # A network that nobody has named yet cannot be served.
-    enable = lib.mkDefault (config.fleet.netboot.interface != null && config.fleet.netboot.address != null);
-    inventory = lib.mkDefault config.services.quarterdeck.inventory;
-  };
+  # A network that nobody has named yet cannot be served.
+  fleet.netboot.enable = lib.mkDefault (
+    config.fleet.netboot.interface != null && config.fleet.netboot.address != null
+  );
 }
