@@ -20,6 +20,9 @@ from console.services.hosts import needs_key, other_key
 LEAST_COLUMNS, LEAST_LINES = 80, 24
 LEAST_COLOURS = 8
 
+NAMED = 6
+"""So many files have room in one command."""
+
 
 class Mark(StrEnum):
     """How bad it is: BAD must be mended, WARN may stay."""
@@ -123,7 +126,10 @@ def repository_findings(folder: str, state: RepositoryState | FleetError) -> lis
     if state.uncommitted:
         names = ", ".join(shown(name)[1:-1] for name in state.uncommitted[:3])
         more = f" and {len(state.uncommitted) - 3} more" if len(state.uncommitted) > 3 else ""
-        remedy = f"git -C {folder} add . && git -C {folder} commit"
+        all_names = (
+            " ".join(shlex.quote(name) for name in state.uncommitted) if len(state.uncommitted) <= NAMED else "."
+        )
+        remedy = f"git -C {folder} add -- {all_names} && git -C {folder} commit"
         found.append(Finding(Mark.WARN, "history", f"Not committed: {names}{more}.", remedy))
     if state.ahead and not state.behind:
         text = f"{state.ahead} not yet in {state.upstream}."

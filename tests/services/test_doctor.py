@@ -114,7 +114,9 @@ def test_the_repository() -> None:
     assert diverged.mark is Mark.BAD and "pull --rebase" in diverged.remedy and "refused" in diverged.sentence
     assert "merge" in only(RepositoryState(operation="merge")).sentence
     assert only(RepositoryState(upstream="origin/main", ahead=2)).remedy == "git -C /x push"
-    assert "a.toml" in only(RepositoryState(uncommitted=("hosts/a.toml", "b", "c", "d"))).sentence
+    loose = only(RepositoryState(uncommitted=("hosts/a.toml", "b", "c c", "d")))
+    assert "hosts/a.toml, b, c c and 1 more" in loose.sentence
+    assert loose.remedy == "git -C /x add -- hosts/a.toml b 'c c' d && git -C /x commit"
     assert only(FleetError("git failed.", "Why.", "The way out.")).remedy == "The way out."
     locked = only(RepositoryState(lock="/x/.git/index.lock"))
     assert locked.mark is Mark.BAD and locked.remedy.endswith("rm /x/.git/index.lock") and "killed" in locked.sentence
