@@ -78,18 +78,19 @@ def write_files(folder: Path, changes: Mapping[str, str | None], known: Mapping[
             swap.prepare()
         for swap in swaps:
             swap.go()
+        _compare(swaps, known)
         for swap in swaps:
             _flush(swap.path.parent)
-            if known is not None:
-                swap.compare(known[swap.name])
+        _compare(swaps, known)  # who had another's old file open has written by now, and closed it
     except BaseException as error:
         kept = _put_back(swaps)
-        if not isinstance(error, OSError) or swap is None:
+        if swap is None or not (kept or isinstance(error, OSError)):
             raise
+        why = f"{error.strerror} ({swap.path})." if isinstance(error, OSError) else str(error)
         raise FleetError(
             f"{swap.name} was not written.",
-            "\n".join((f"{error.strerror} ({swap.path}).", *kept)),
-            f"{WAYS_OUT.get(error.errno or 0, 'Mend the cause, then try again.')} Nothing was changed.",
+            "\n".join((why, *kept)),
+            f"{WAYS_OUT.get(getattr(error, 'errno', 0), 'Mend that, then try again.')} Nothing was changed.",
         ) from None
     for swap in swaps:
         swap.settle()
@@ -173,6 +174,12 @@ class _Swap:
         except OSError as error:
             # It is no part of the inventory, and the next write tries again.
             log.warning("%s was left behind: %s", self.aside, error.strerror)
+
+
+def _compare(swaps: Iterable[_Swap], known: Mapping[str, str | None] | None) -> None:
+    if known is not None:
+        for swap in swaps:
+            swap.compare(known[swap.name])
 
 
 def _put_back(swaps: Iterable[_Swap]) -> list[str]:

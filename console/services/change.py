@@ -83,7 +83,9 @@ async def _make(folder: Path, message: str, edit: Edit, repository: Repository, 
             raise FleetError(f"{refused}: refused.", why, f"{way_out(state, str(folder))} Nothing was changed.")
         for attempt in range(ATTEMPTS):
             changes = await asyncio.to_thread(edit)
-            await _keep(folder, [name for name in changes if name in state.uncommitted], repository)
+            if loose := [name for name in changes if name in state.uncommitted]:
+                await _keep(folder, loose, repository)
+                changes = await asyncio.to_thread(edit)  # that took its time: what is written must not be old
             try:
                 inventory = await asyncio.to_thread(_write, folder, changes)
             except EditedMeanwhile:
@@ -115,8 +117,6 @@ async def _standing(folder: Path, repository: Repository) -> RepositoryState:
 
 
 async def _keep(folder: Path, files: Sequence[str], repository: Repository) -> None:
-    if not files:
-        return
     try:
         await repository.commit(folder, files, f"Keep what was not committed: {', '.join(files)}", by_hand=True)
     except FleetError as error:
