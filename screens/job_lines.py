@@ -98,6 +98,9 @@ def job_detail(
         body = step_lines(steps, width)
         last = [line for lines in journal for line in lines]
         return [*head, (), *body, *([(), *tail] if tail else []), *([(), title("Last lines"), *last] if last else [])]
+    most = max(2, (height - len(head) - 2) // 2)
+    if len(tail) > most:
+        tail = [*tail[: most - 1], [(f"  … {key_of(BY_ID['open-job'])} shows all", "quiet")]]
     room = max(1, height - len(head) - 1 - (len(tail) + 1 if tail else 0))
     body = _fitting(steps, room, width)
     lines = [*head, (), *body, *([(), *tail] if tail else [])]
@@ -184,6 +187,11 @@ def _tail(job: Job, width: int, *, can_change: bool) -> list[Line]:
     if job.state is JobState.CANCELLING:
         return hanging([("↻ ", "warn")], "It was asked to end: the step that runs is finished first.", "", width)
     lines: list[Line] = []
+    if can_change and job.state.ended and job.rest:
+        left = "1 step is left" if job.rest == 1 else f"{job.rest} steps are left"
+        lines += hanging(
+            [("→ ", "accent")], f"{left}: {key_of(BY_ID['job-rest'])} shows a plan that does the rest.", "", width
+        )
     if job.outcome is not None:
         told = [step.detail for step in job.steps if step.state is StepState.FAILED]
         lines += ending(job.outcome, width, told)
@@ -192,9 +200,4 @@ def _tail(job: Job, width: int, *, can_change: bool) -> list[Line]:
         lines += hanging([("✖ ", "bad")], text, "", width)
     elif job.state is JobState.UNKNOWN:
         lines += hanging([("? ", "warn")], "Its journal cannot be read.", "", width)
-    if can_change and job.state.ended and job.rest:
-        left = "1 step is left" if job.rest == 1 else f"{job.rest} steps are left"
-        lines += hanging(
-            [("→ ", "accent")], f"{left}: {key_of(BY_ID['job-rest'])} shows a plan that does the rest.", "", width
-        )
     return lines

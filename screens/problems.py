@@ -115,7 +115,12 @@ def _of_jobs(jobs: Sequence[Job], now: datetime) -> Iterator[Problem]:
             mended |= {job.title, job.rest_of, *(step.guest or step.host for step in job.steps)}
         if job.state not in (JobState.FAILED, JobState.INTERRUPTED):
             continue
-        left = {step.guest or step.host for step in job.steps if step.state is not StepState.DONE} or {job.title}
+        left = {step.guest or step.host for step in job.steps if step.state is not StepState.DONE}
+        if not left:
+            if job.steps and (not job.change or job.change_state is StepState.DONE):
+                # All of it was done; what was refused had been told before.
+                continue
+            left = {job.title}
         if not {job.id, job.title} & mended and not left <= mended:
             yield Problem(
                 mark="✖", style="bad", text=f"{job.title}: {job.state.value}", since=at, word="at", more=_why(job)

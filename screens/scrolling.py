@@ -62,5 +62,6 @@ class ScrollingScreen(ConsoleScreen):
                 await self.act(command.action)
             return
         fleet = next(screen for screen in self.app.screen_stack if isinstance(screen, FleetScreen))
-        self.dismiss()
+        while self.app.screen is not fleet:
+            self.app.pop_screen()
         await fleet.obey(command)

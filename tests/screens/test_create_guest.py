@@ -339,6 +339,9 @@ async def test_what_failed_is_taken_back_and_the_form_stays_filled(world: World)
         await until(pilot, lambda: pilot.app.screen is form)
         assert not results and form.wish.name == "unlucky" and form.wish.image == "debian-13.qcow2"
         assert world.host("vhost-a").listings() == before
+        await until(pilot, lambda: form.plan is not None and "verb 3 was refused" in text(pilot))
+        await pilot.press("end", "home")
+        assert "verb 3 was refused" in text(pilot), "it is no notice that a key takes down"
         await pilot.press("b", "pageup", "pageup")
         await until(pilot, lambda: form.page == 0)
         assert "unlucky" in text(pilot)
@@ -349,6 +352,25 @@ async def test_what_failed_is_taken_back_and_the_form_stays_filled(world: World)
         await until(pilot, lambda: isinstance(pilot.app.screen, ApplyScreen) and pilot.app.screen.ended)
         await pilot.press("enter")
         await until(pilot, lambda: bool(results))
+
+
+async def test_what_became_wrong_meanwhile_is_marked(world: World) -> None:
+    async with console(world) as pilot:
+        world.hypervisors.fail_at = {1}
+        form = CreateGuest(world.session, host="vhost-a")
+        await opened(pilot, form)
+        await fill_in(pilot, form, "twin")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ApplyScreen) and pilot.app.screen.ended)
+        file = world.session.folder / "hosts/vhost-a.toml"
+        file.write_text(file.read_text().replace("web-10", "twin"))
+        await world.session.reread()
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is form and form.plan is None and "name" in form.touched)
+        await until(pilot, lambda: "already" in text(pilot))
+        await pilot.press("b", "pageup", "pageup")
+        await until(pilot, lambda: form.page == 0)
+        assert next(field for field in form.page_fields if field.key == "name").shown_problem
 
 
 async def test_an_apply_can_be_left_running(world: World) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from console.domain.job import Job, JobState, JobStep
 from console.domain.model import GuestKey
@@ -28,6 +29,7 @@ from tests.screens.world import (
     World,
     console,
     console_of,
+    cursor,
     fleet,
     heard,
     line_of,
@@ -133,6 +135,7 @@ def test_jobs_that_did_not_end_well_are_problems_until_they_are_mended() -> None
     assert sentence.endswith("(1m). It was asked, but it does not answer.")
     assert told(job(JobState.INTERRUPTED, DONE, RUNNING))[0].startswith("Shut down 3 guests: interrupted at ")
     assert told(job(JobState.DONE, DONE), job(JobState.CANCELLED, WAITING), job(JobState.RUNNING, RUNNING)) == []
+    assert told(job(JobState.FAILED, DONE)) == [], "only refusals"
     assert told(failed, later=timedelta(days=1)) == []
     assert told(job(JobState.DONE, DONE, DONE, id="2", title="Force off 2 guests"), failed) == [], "the same guests"
     assert told(job(JobState.DONE, id="2", title="The rest", rest_of=failed.id), failed) == []
@@ -261,6 +264,29 @@ async def test_the_console_is_left_while_a_job_runs(world: World) -> None:
         await until(pilot, lambda: app._exit)
         said = "\n".join(str(part) for part in app._exit_renderables)
         assert "Shut down vhost-a/web-1: goes on without the console. See it with: qd job follow last" in said
+
+
+async def test_ctrl_c_says_how_to_leave_and_copies_nothing(world: World) -> None:
+    async with console(world) as pilot:
+        await pilot.press("ctrl+c")
+        await shown(pilot)
+        assert "▲ q leaves the console." in text(pilot)
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(pilot.app.focused, Input))
+        await pilot.press(*"abc", "shift+home", "ctrl+c")
+        assert "escape goes back; q then leaves the console." in text(pilot)
+        assert pilot.app.clipboard == "" and pilot.app.is_running
+
+
+async def test_a_guest_is_gone_to_from_the_jobs_of_its_host(world: World) -> None:
+    async with console(world) as pilot:
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HostScreen))
+        await pilot.press("J")
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen))
+        await pilot.press("colon", *"db-2", "enter")
+        await until(pilot, lambda: pilot.app.screen is fleet(pilot))
+        assert cursor(pilot) == "vhost-b/db-2"
 
 
 async def test_read_only_jobs_are_looked_at(world: World, tmp_path: Path) -> None:

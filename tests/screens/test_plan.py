@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,18 @@ async def test_escape_from_the_disks_keeps_them(world: World) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(screen.plan.steps) == 1)
         assert pilot.app.screen is screen
+
+
+async def test_the_undo_of_a_create_offers_no_disks(world: World) -> None:
+    """It would have become the plan of a removal, which keeps no record of what it undoes."""
+    key = GuestKey("vhost-a", "web-2")
+    plan = replace(world.session.plan_remove(key), title="Undo: Create vhost-a/web-2")
+    async with console(world) as pilot:
+        screen = PlanScreen(world.session, plan)
+        await opened(pilot, screen)
+        assert "x" not in dict(screen.query_one(KeysFooter).keys) and "delete" not in text(pilot)
+        await pilot.press("x", *"boot")
+        assert screen.plan.title == "Undo: Create vhost-a/web-2"
 
 
 async def test_a_removed_host_asks_for_its_name(world: World) -> None:

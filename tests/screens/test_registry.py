@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from screens.action import Context
+from console.domain.model import GuestKey
+from screens.action import Action, Context
 from screens.actions import ACTIONS, BY_ID, actions_in
 from screens.base import ConsoleScreen
-from screens.figures import age, graph, highest, percent, size, sparkline
+from screens.figures import age, graph, highest, percent, size, sparkline, vcpus
 from screens.fleet import FleetScreen
 from screens.guest import GuestScreen
+from screens.help import help_lines
+from screens.history import History
 from screens.host import HostScreen
 from screens.jobs import JobsScreen
 from screens.offers import bindings, footer_keys
 from screens.situation import Situation
 from screens.widgets import fit, text_safe, wrapped
 from tests.fakes import NOW
+from tests.screens.world import make_world
 
 SCREENS: dict[Context, type[ConsoleScreen]] = {
     Context.FLEET: FleetScreen,
@@ -141,3 +147,29 @@ def test_wrapping_breaks_at_blanks_and_in_words_that_are_too_long() -> None:
     assert wrapped("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert wrapped("日本語日本", 4) == ["日本", "語日", "本"]
     assert wrapped("a\nb", 9) == ["a", "b"]
+
+
+def test_the_past_of_guests_and_hosts_that_are_gone_is_forgotten(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.session.store.set_observed({name: world.host(name).observation() for name in ("vhost-a", "vhost-c")})
+    history, views = History(), world.session.store.hosts()
+    history.take(views)
+    trainer, web = GuestKey("vhost-a", "trainer"), GuestKey("vhost-a", "web-1")
+    assert history.of(trainer, "cpu") and history.of(web, "cpu") and history.of(GuestKey("vhost-c", "cache-1"), "cpu")
+    first = replace(views[0], guests=tuple(guest for guest in views[0].guests if guest.key != web))
+    history.take([first])
+    assert history.of(trainer, "cpu") and not history.of(web, "cpu")
+    assert set(history._traces) == {"vhost-a"} and set(history._traces["vhost-a"]) == {trainer}
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_the_signs_name_only_keys_that_are_there(read_only: bool) -> None:
+    shown = ["".join(part for part, _ in line) for line in help_lines(Context.FLEET, 100, read_only)]
+    (differs,) = [line for line in shown if "differs from the inventory" in line]
+    assert ("p shows the plan" in differs) is not read_only
+
+
+@pytest.mark.parametrize("action", [action for action in ACTIONS if action.power is not None])
+def test_a_plan_of_power_is_called_as_its_key_is(action: Action) -> None:
+    assert action.power is not None and action.label == action.power.words
+    assert (vcpus(1), vcpus("1"), vcpus(8), vcpus(None)) == ("1 vCPU", "1 vCPU", "8 vCPUs", "— vCPUs")
