@@ -12,6 +12,7 @@ from textual.types import CSSPathType
 from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import ApplyMode, Danger, Plan
+from console.services.preflight import READ_S
 from console.services.wishes import BootChoice, GuestWish
 from screens.apply import ApplyScreen
 from screens.confirm import Confirm
@@ -91,6 +92,7 @@ class CreateGuest(FormScreen):
     async def on_mount(self) -> None:
         """Follow the hosts while the form is open."""
         self._unsubscribe = self.session.store.subscribe(self._store_changed)
+        self._ask_kernel()
 
     def on_unmount(self) -> None:
         """Stop following."""
@@ -119,6 +121,18 @@ class CreateGuest(FormScreen):
         self.wish = wish
         if field.key in ("host", "pool") and isinstance(field, ChoiceField):
             self.wish = self._with_defaults(self.wish)
+        if field.key == "host":
+            self._ask_kernel()
+
+    def _ask_kernel(self) -> None:
+        """Have the preflight know what the host's kernel says of its devices, while the form is filled in."""
+        if self.wish.host in self.session.store.fleet.hosts:
+            self.run_worker(self._read_devices(self.wish.host), group="devices", exclusive=True)
+
+    async def _read_devices(self, host: str) -> None:
+        await self.session.devices.read([host], timeout_s=READ_S)
+        if self.is_current and self.page != REVIEW:
+            self._follow_hosts()
 
     def find_problems(self) -> Mapping[str, str]:
         """Return the service's problems with the wish; what has no field here is said of the nearest one."""

@@ -12,6 +12,7 @@ from console.domain.errors import FleetError
 from console.domain.model import Fleet, Guest, GuestKey, User
 from console.domain.plan import ApplyMode, InventoryChange, Outcome, Plan, Progress
 from console.domain.record import Commit
+from console.domain.standing import HostView
 from console.domain.values import shown
 from console.drivers.base import HardwareReader, HostKeys, HostTarget, Hypervisors, JobRunner, Repository, Watch
 from console.inventory.schema import default_uri
@@ -22,6 +23,7 @@ from console.services.edit import plan_edit
 from console.services.following import begin, follow
 from console.services.journal import request_cancel
 from console.services.memory import remember
+from console.services.preflight import checked, device_problem, device_warnings
 from console.services.rest import plan_rest
 from console.services.undo import Undoable, last_change, plan_undo
 from console.services.view import View
@@ -94,12 +96,21 @@ class Session(View):
             return {"host": f"there is no host {shown(wish.host)}." if wish.host else "choose a host."}
         if editing is not None and wish.host != editing.host:
             return {"host": MOVED}
-        return guests.guest_problems(self.store.fleet, self.store.host(wish.host), wish, self._edited(editing))
+        view, old = self.store.host(wish.host), self._edited(editing)
+        problems = guests.guest_problems(self.store.fleet, view, wish, old)
+        if not problems and wish.gpu:
+            guest = guests.guest_of(self.store.fleet, view, wish, old)
+            if why := device_problem(self.devices, wish.host, guest):
+                problems["gpu"] = why
+        return problems
 
     def guest_warnings(self, wish: GuestWish, editing: GuestKey | None = None) -> tuple[str, ...]:
         """Return what is worth a second thought about a wish without problems."""
         view, old = self.store.host(wish.host), self._edited(editing)
-        return guests.guest_warnings(view, guests.guest_of(self.store.fleet, view, wish, old), old)
+        return self._warnings(view, guests.guest_of(self.store.fleet, view, wish, old), old)
+
+    def _warnings(self, view: HostView, guest: Guest, old: Guest | None = None) -> tuple[str, ...]:
+        return (*guests.guest_warnings(view, guest, old), *device_warnings(self.devices, view.name, guest))
 
     def host_problems(self, wish: HostWish, editing: str | None = None) -> dict[str, str]:
         """Return field -> sentence for what is wrong with a new host, or with one that is edited."""
@@ -117,7 +128,7 @@ class Session(View):
         """Plan a new guest."""
         view = self.store.host(wish.host)
         guest = guests.guest_of(self.store.fleet, view, wish)
-        return plans.plan_create(self.store, view, guest, start=start, warnings=guests.guest_warnings(view, guest))
+        return plans.plan_create(self.store, view, guest, start=start, warnings=self._warnings(view, guest))
 
     def plan_edit(self, key: GuestKey, wish: GuestWish, mode: ApplyMode) -> Plan:
         """Plan the change of a guest to what the wish says."""
@@ -213,8 +224,10 @@ class Session(View):
 
         Raises FleetError, with nothing changed, when the inventory refuses the change or a host is busy.
         """
-        if plan.is_empty:
+        if plan.is_empty and (plan.refusals or not plan.rest_of):
+            # That nothing is left of a job is written down: its rest was done.
             return _nothing(plan)
+        plan = await checked(plan, self.store, self.devices)
         targets = await asyncio.to_thread(self._targets, self.store.fleet)
         tail = await begin(self.folder, plan, self.runner, targets, self.store.clock)
         self.job = tail.record.job_id

@@ -108,6 +108,7 @@ class World:
     session: Session
     progress: list[Progress]
     runner: FakeRunner
+    hardware: FakeHardware
 
     @property
     def host(self) -> FakeHost:
@@ -190,6 +191,7 @@ def open_world(folder: Path, fakes: Sequence[FakeHost], state: Path, repository:
     fake = FakeHypervisors(*fakes)
     kept = repository or FakeRepository()
     runner = FakeRunner(fake, kept)
+    hardware = FakeHardware()
     session = Session(
         folder=folder,
         state=state,
@@ -198,8 +200,8 @@ def open_world(folder: Path, fakes: Sequence[FakeHost], state: Path, repository:
         host_keys=FakeHostKeys(HOST_KEY),
         watch=FakeWatch(),
         targets=lambda fleet: (),
-        hardware=FakeHardware(),
+        hardware=hardware,
         fingerprint=lambda key: f"SHA256:{len(key)}",
         runner=runner,
     )
-    return World(folder, state, fake, kept, session, [], runner)
+    return World(folder, state, fake, kept, session, [], runner, hardware)
