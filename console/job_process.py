@@ -15,6 +15,7 @@ if __name__ == "__main__" and os.fork():
     os._exit(0)
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,16 +23,16 @@ import msgspec
 from console.domain.clock import utc_now
 from console.domain.errors import FleetError
 from console.drivers.base import HostTarget
-from console.services.apply import carry_out, refuse
+from console.services.apply import Workplace, carry_out, refuse
 from console.services.jobs import recorded
 from console.services.journal import Journal
 from console.wiring import open_log, open_workplace
 
 
-async def work(folder: Path, journal: Journal, targets: bytes) -> None:
+async def work(place: Workplace, journal: Journal, targets: bytes) -> None:
     """Carry the job of a journal out, to its last line."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, journal.cancel, "SIGTERM")
-    place, title = open_workplace(folder), "The job"
+    title = "The job"
     try:
         plan = recorded(journal.path).plan
         assert plan is not None
@@ -48,7 +49,7 @@ async def work(folder: Path, journal: Journal, targets: bytes) -> None:
         await place.hypervisors.close()
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], place_of: Callable[[Path], Workplace] = open_workplace) -> int:
     """Become a process that nothing but its work is left of, and work."""
     folder, path, descriptor = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     # What we start must not hold the journal's lock when we are gone.
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> int:
     open_log(folder)
     journal = Journal(path, descriptor, utc_now)
     try:
-        asyncio.run(work(folder, journal, targets))
+        asyncio.run(work(place_of(folder), journal, targets))
     finally:
         journal.close()
     return 0

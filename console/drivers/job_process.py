@@ -20,13 +20,17 @@ SOURCE = str(Path(console.__file__).resolve().parents[1])
 
 
 class JobProcess:
-    """Implements `JobRunner`. log: where what goes wrong before the job can say so itself is written."""
+    """Implements `JobRunner`. log: where what goes wrong before the job can say so itself is written.
 
-    def __init__(self, log: Path) -> None:
+    module: what is run, with the arguments of console.job_process.
+    """
+
+    def __init__(self, log: Path, module: str = "console.job_process") -> None:
         self._log = log
+        self._module = module
 
     async def start(self, folder: Path, journal: Path, descriptor: int, targets: tuple[HostTarget, ...]) -> None:
-        """Start `python -m console.job_process`; it has left us behind when this returns."""
+        """Start `python -m MODULE`; it has left us behind when this returns."""
         title = "The job was not begun."
         try:
             said = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -35,7 +39,7 @@ class JobProcess:
                     sys.executable,
                     "-P",  # the current folder is no place to import from
                     "-m",
-                    "console.job_process",
+                    self._module,
                     str(folder),
                     str(journal),
                     str(descriptor),
