@@ -13,6 +13,7 @@ let
     concatStringsSep
     filterAttrs
     genAttrs
+    mapAttrs
     mkAfter
     mkDefault
     mkIf
@@ -166,7 +167,7 @@ in
         script = ''
           qd init --shared ${cfg.group} ${cfg.inventory}
         '';
-        serviceConfig = {
+        serviceConfig = mapAttrs (_: mkDefault) {
           Type = "oneshot";
           UMask = "0002";
         };
@@ -178,7 +179,7 @@ in
       users.users.quarterdeck-dashboard = {
         isSystemUser = true;
         group = "quarterdeck-dashboard";
-        home = "/var/lib/quarterdeck-dashboard";
+        home = mkDefault "/var/lib/quarterdeck-dashboard";
         description = "The dashboard on ${cfg.dashboard.tty}";
       };
 
@@ -191,9 +192,9 @@ in
           "systemd-user-sessions.service"
         ];
         # Restarted for ever, whatever ends it.
-        startLimitIntervalSec = 0;
+        startLimitIntervalSec = mkDefault 0;
         path = [ pkgs.openssh ];
-        environment = {
+        environment = mapAttrs (_: mkDefault) {
           TERM = "linux";
           LANG = "C.UTF-8";
           XDG_RUNTIME_DIR = "/run/quarterdeck-dashboard";
@@ -203,10 +204,10 @@ in
           mkdir -m 0700 -p "$HOME/.ssh"
           ln -sfn "$CREDENTIALS_DIRECTORY/identity" "$HOME/.ssh/id_ed25519"
         '';
-        serviceConfig = {
+        serviceConfig = mapAttrs (_: mkDefault) {
           ExecStart = "${qd} dashboard --inventory ${cfg.inventory}";
           User = "quarterdeck-dashboard";
-          LoadCredential = mkIf (cfg.dashboard.identity != null) "identity:${cfg.dashboard.identity}";
+          LoadCredential = lib.optional (cfg.dashboard.identity != null) "identity:${cfg.dashboard.identity}";
           Restart = "always";
           RestartSec = 5;
           StandardInput = "tty";

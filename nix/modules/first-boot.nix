@@ -12,7 +12,13 @@
 }:
 
 let
-  inherit (lib) mkDefault mkIf mkOption types;
+  inherit (lib)
+    mapAttrs
+    mkDefault
+    mkIf
+    mkOption
+    types
+    ;
   cfg = config.fleet.firstBoot;
 
   disk = label: {
@@ -64,8 +70,8 @@ in
         NIX_PATH = lib.concatStringsSep ":" config.nix.nixPath;
       };
       # A change of the configuration that is being built must not stop the one who builds it.
-      restartIfChanged = false;
-      serviceConfig = {
+      restartIfChanged = mkDefault false;
+      serviceConfig = mapAttrs (_: mkDefault) {
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart = "${pkgs.runtimeShell} ${../scripts/first-boot.sh}";

@@ -1,6 +1,6 @@
 # On a hypervisor: the base images and configuration disks of its NixOS guests.
 #
-#   POOL/nixos-HASH.qcow2                 the base, a volume of each pool: the image that a guest's disk is an overlay of
+#   POOL/nixos-HASH.qcow2                 the base, a volume of each pool, for overlays
 #   /var/lib/fleet/library.iso            the guests' two configuration disks, as CDs of theirs
 #   /var/lib/fleet/guests/NAME.iso
 #
@@ -14,7 +14,13 @@
 }:
 
 let
-  inherit (lib) mkIf mkOption types;
+  inherit (lib)
+    mapAttrs
+    mkDefault
+    mkIf
+    mkOption
+    types
+    ;
   inherit (config) fleet;
   cfg = fleet.guestImages;
 
@@ -123,7 +129,7 @@ in
           ) fleet.pools
         )
       );
-      serviceConfig = {
+      serviceConfig = mapAttrs (_: mkDefault) {
         Type = "oneshot";
         RemainAfterExit = true;
       };

@@ -9,7 +9,13 @@
 }:
 
 let
-  inherit (lib) mkDefault mkIf mkOption types;
+  inherit (lib)
+    mapAttrs
+    mkDefault
+    mkIf
+    mkOption
+    types
+    ;
   cfg = config.fleet.installer;
 
   report = "/run/fleet/hardware.json";
@@ -78,7 +84,7 @@ in
       };
     };
     users.users.root.openssh.authorizedKeys.keys = mkDefault cfg.authorizedKeys;
-    services.getty.helpLine = mkDefault "This is an installer. Log in over SSH with your key: ssh root@\\4";
+    services.getty.helpLine = "This is an installer. Log in over SSH with your key: ssh root@\\4";
 
     boot.initrd.postMountCommands = mkIf (cfg.handedKeys && !config.boot.initrd.systemd.enable) ''
       ${handedKeys "$targetRoot"}
@@ -94,7 +100,7 @@ in
           DefaultDependencies = false;
           RequiresMountsFor = "/sysroot";
         };
-        serviceConfig.Type = "oneshot";
+        serviceConfig.Type = mkDefault "oneshot";
         script = ''
           ${handedKeys "/sysroot"}
           hand_keys
@@ -116,7 +122,7 @@ in
         pkgs.gnused
         pkgs.openssh
       ];
-      serviceConfig = {
+      serviceConfig = mapAttrs (_: mkDefault) {
         Type = "oneshot";
         RemainAfterExit = true;
         StandardOutput = "journal+console";

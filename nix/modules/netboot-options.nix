@@ -65,7 +65,7 @@ in
       default = fleet.host.address;
       defaultText = lib.literalExpression "config.fleet.host.address";
       example = "10.0.0.2/24";
-      description = "This machine's IPv4 address there, with its prefix length. Only machines of this subnet are served.";
+      description = "This machine's IPv4 address there, with its prefix length. Only its subnet is served.";
     };
     gateway = mkOption {
       type = types.nullOr types.str;

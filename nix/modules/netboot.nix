@@ -107,7 +107,9 @@ in
     ]
     ++ mapAttrsToList (name: machine: {
       assertion = machine.entry == null || cfg.entries ? ${machine.entry};
-      message = "fleet.netboot.machines.${name} is to boot ${toString machine.entry}, which fleet.netboot.entries does not have.";
+      message =
+        "fleet.netboot.machines.${name} is to boot ${toString machine.entry}, "
+        + "which fleet.netboot.entries does not have.";
     }) cfg.machines
     ++ concatMap (
       name:
@@ -209,7 +211,7 @@ in
           } |
           ${pkgs.runtimeShell} ${../scripts/netboot-sync.sh}
       '';
-      serviceConfig = {
+      serviceConfig = mapAttrs (_: mkDefault) {
         Type = "oneshot";
         User = "fleet-netboot";
         # Its files outlive each run, and are read by dnsmasq and nginx.
