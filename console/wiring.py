@@ -115,7 +115,7 @@ def short_id(folder: Path) -> str:
 
 
 def state_folder(folder: Path) -> Path:
-    """Return where this operator keeps what belongs to an inventory and is no part of it: log, journals, locks."""
+    """Return where this operator keeps what belongs to an inventory and is no part of it: log, last known state."""
     return _xdg("XDG_STATE_HOME", ".local/state") / short_id(folder)
 
 
