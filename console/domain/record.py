@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,8 +27,8 @@ class RepositoryState:
     present: there is one. operation: what it is in the middle of ("merge", "rebase", ...), else "". upstream: the
     branch that it is compared with ("origin/main"), "" without one. ahead, behind: commits that only this side has,
     and only the upstream. uncommitted: files of the inventory that differ from the last commit, or are not in it, by
-    their names in the inventory. lock: the file by which a git command keeps others out, "" when none does: it is at
-    work for long, or was killed.
+    their names in the inventory. locks: the files by which a git command keeps others out: it is at work for long, or
+    was killed.
     """
 
     present: bool = True
@@ -36,15 +37,16 @@ class RepositoryState:
     ahead: int = 0
     behind: int = 0
     uncommitted: tuple[str, ...] = ()
-    lock: str = ""
+    locks: tuple[str, ...] = ()
 
 
 def obstacle(state: RepositoryState) -> str:
     """Return why no change must be committed on top of this, in one sentence; empty when it may."""
     if state.operation:
         return f"The inventory's repository is in the middle of a {state.operation}."
-    if state.lock:
-        return f"A git command is at work in the inventory's repository, or was killed there: {state.lock} exists."
+    if state.locks:
+        there = f"{', '.join(state.locks)} {'exists' if len(state.locks) == 1 else 'exist'}"
+        return f"A git command is at work in the inventory's repository, or was killed there: {there}."
     if state.behind and state.ahead:
         return (
             f"The inventory has diverged from {state.upstream}: {_commits(state.ahead)} only here, "
@@ -59,8 +61,8 @@ def way_out(state: RepositoryState, folder: str) -> str:
     """Return what to run about an obstacle; empty without one."""
     if state.operation:
         return f"End it, or give it up: git -C {folder} status says how."
-    if state.lock:
-        return f"If no git runs there any more: {remove_lock(state.lock)}"
+    if state.locks:
+        return f"If no git runs there any more: {remove_locks(state.locks)}"
     if state.behind and state.ahead:
         return f"Bring both together: git -C {folder} pull --rebase"
     if state.behind:
@@ -68,9 +70,9 @@ def way_out(state: RepositoryState, folder: str) -> str:
     return ""
 
 
-def remove_lock(path: str) -> str:
+def remove_locks(paths: Sequence[str]) -> str:
     """Return the command that removes what a killed git has left."""
-    return f"rm {shlex.quote(path)}"
+    return f"rm {shlex.join(paths)}"
 
 
 def _commits(number: int) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from console.domain.errors import FleetError
-from console.domain.record import Commit, RepositoryState, remove_lock
+from console.domain.record import Commit, RepositoryState, remove_locks
 from console.domain.values import shown
 from console.inventory.sharing import umask_in
 from console.inventory.writing import is_aside
@@ -120,7 +120,7 @@ class Git:
             ahead=ahead,
             behind=behind,
             uncommitted=tuple(name for name in names if not is_aside(name.rpartition("/")[2])),
-            lock=await _lasting_lock(place),
+            locks=await _lasting_locks(place),
         )
 
     async def log(self, folder: Path, limit: int) -> tuple[Commit, ...]:
@@ -263,7 +263,7 @@ def _refusal(verb: str, folder: Path, why: str) -> FleetError:
         return FleetError(
             f"The repository {folder} is locked.",
             f"A git command is at work there, or was killed: {found[1]} exists.",
-            f"If no git runs there any more: {remove_lock(found[1])}",
+            f"If no git runs there any more: {remove_locks([found[1]])}",
         )
     if re.search(r"insufficient permission|Permission denied", why):
         way_out = "qd doctor says what is not shared with you, and how to mend it."
@@ -285,14 +285,18 @@ def _owner(path: Path) -> str:
         return "somebody else"
 
 
-async def _lasting_lock(place: Path) -> str:
-    """Return the lock of a git command that is there all the time, "" when there is none."""
+async def _lasting_locks(place: Path) -> tuple[str, ...]:
+    """Return the locks of git commands that are there all the time."""
     deadline = asyncio.get_running_loop().time() + LOCK_S
-    while found := [path for path in (place / "index.lock", place / "HEAD.lock") if path.exists()]:
-        if asyncio.get_running_loop().time() >= deadline:
-            return str(found[0])
+    while (found := _locks(place)) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - a file
         await asyncio.sleep(0.05)
-    return next((str(path) for path in (place / "refs/heads").glob("**/*.lock")), "")
+    return found
+
+
+def _locks(place: Path) -> tuple[str, ...]:
+    files = [*place.glob("*.lock"), *(place / "refs/heads").glob("**/*.lock")]
+    # One that git makes under another name for a single commit (next-index-PID.lock) keeps nobody out.
+    return tuple(sorted(str(path) for path in files if not path.name.startswith("next-index-")))
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

@@ -117,7 +117,7 @@ def check_whole(saved: Saved, before: dict[str, str], *, told: bool = False) -> 
         assert loose and all(name in said.partition("Not committed: ")[2] for name in loose), said
     done = saved.run("99")
     if done.returncode != 0:
-        advice = re.search(r"If no git runs there any more: (rm \S+)", done.stderr)
+        advice = re.search(r"If no git runs there any more: (rm(?: /\S+)+)", done.stderr)
         assert advice, done.stderr
         assert saved.place.qd("--inventory", str(saved.folder), "doctor").stdout.count(advice[1]) == 1
         subprocess.run(advice[1].split(), check=True)
@@ -251,7 +251,7 @@ def test_a_folder_that_is_read_only(saved: Saved) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("by_rename", [True, False])
+@pytest.mark.parametrize("by_rename", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_file_edited_in_the_very_moment_of_writing_keeps_both_edits(saved: Saved, by_rename: bool) -> None:
     path = saved.folder / "hosts/vhost-a.toml"
     options = ["-f", "-qq", "-o", "/dev/null", "-P", str(saved.paths[0]), "-e", "inject=renameat2:delay_enter=1500000"]

@@ -194,15 +194,25 @@ async def test_the_lock_of_a_killed_git_is_told_with_the_way_out(folder: Path, n
     lock = folder / ".git" / name
     lock.touch()
     state = await made.standing(folder)
-    assert state.lock == str(lock)
+    assert state.locks == (str(lock),)
     assert str(lock) in obstacle(state) and way_out(state, str(folder)).endswith(f"rm {lock}")
     (folder / "fleet.toml").write_text("changed")
     with pytest.raises(FleetError) as caught:
         await made.commit(folder, ["fleet.toml"], "x")
     assert "is locked" in caught.value.title and caught.value.hint.endswith(f"rm {lock}")
     lock.unlink()
-    assert (await made.standing(folder)).lock == ""
+    assert (await made.standing(folder)).locks == ()
     assert await made.commit(folder, ["fleet.toml"], "x")
+
+
+async def test_all_that_one_killed_git_left_is_told_at_once(folder: Path) -> None:
+    made = await repository(folder)
+    locks = [folder / ".git" / name for name in ("HEAD.lock", "index.lock", "next-index-7.lock")]
+    for lock in locks:
+        lock.touch()
+    state = await made.standing(folder)
+    assert way_out(state, str(folder)).endswith(f"rm {locks[0]} {locks[1]}")
+    assert obstacle(state).endswith("index.lock exist.")
 
 
 async def test_a_lock_that_goes_away_soon_is_nothing_to_tell(folder: Path) -> None:
@@ -211,7 +221,7 @@ async def test_a_lock_that_goes_away_soon_is_nothing_to_tell(folder: Path) -> No
     lock.touch()
     asked = asyncio.create_task(made.standing(folder))
     asyncio.get_running_loop().call_later(0.5, lock.unlink)
-    assert (await asked).lock == ""
+    assert (await asked).locks == ()
 
 
 async def test_what_people_wrote_is_committed_without_the_mark(folder: Path) -> None:

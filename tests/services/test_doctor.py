@@ -118,7 +118,7 @@ def test_the_repository() -> None:
     assert "hosts/a.toml, b, c c and 1 more" in loose.sentence
     assert loose.remedy == "git -C /x add -- hosts/a.toml b 'c c' d && git -C /x commit"
     assert only(FleetError("git failed.", "Why.", "The way out.")).remedy == "The way out."
-    locked = only(RepositoryState(lock="/x/.git/index.lock"))
+    locked = only(RepositoryState(locks=("/x/.git/index.lock",)))
     assert locked.mark is Mark.BAD and locked.remedy.endswith("rm /x/.git/index.lock") and "killed" in locked.sentence
 
 
