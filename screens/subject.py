@@ -61,7 +61,8 @@ def one_line(lines: Sequence[Line], width: int) -> list[Line]:
         return [()]
     spans: list[Span] = [(" ", "")]
     for place, line in enumerate(lines):
-        spans += ([("  ", "")] if place else []) + [(text.lstrip() if place else text, style) for text, style in line]
+        (text, style), *rest = line
+        spans += [("  ", ""), (text.lstrip(), style), *rest] if place else line
     return [spans]
 
 

@@ -541,3 +541,10 @@ async def test_autostart_of_marked_guests_is_one_change(world: World) -> None:
         await finished(pilot)
         toml = (world.session.folder / "hosts" / "vhost-a.toml").read_text()
         assert toml.count("autostart = true") == 2
+
+
+async def test_the_line_below_the_list_keeps_its_words_apart(world: World) -> None:
+    async with console(world, 100, 24) as pilot:
+        await pilot.press(*["down"] * 6)
+        await shown(pilot)
+        assert "memory: 4 GiB → 8 GiB (next boot)" in line_of(pilot, "differs from the inventory")
