@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from console.domain.observed import HostState
 from console.domain.values import format_size_kib
 from console.services.hosts import other_key
 from screens.figures import NOT_REPORTED, age, kib, percent, size, sparkline
 from screens.subject import LABEL, Subject, block, fact, joined, per_second, place_words, short_slot, short_title
 from screens.widgets import Line, Span
+
+LONGEST_WAIT = timedelta(minutes=1)
+"""No host is left alone for longer than 36 s."""
 
 
 def host_standing(subject: Subject) -> list[Line]:
@@ -23,7 +28,8 @@ def host_standing(subject: Subject) -> list[Line]:
     parts = [f"{host.name} {since}"]
     if seen.error:
         parts.append(seen.error.rstrip("."))
-    if seen.retry_at is not None and seen.retry_at > subject.now:
+    # Who has set this machine's clock back since must not read of a try in an hour: it is seconds away.
+    if seen.retry_at is not None and subject.now < seen.retry_at <= subject.now + LONGEST_WAIT:
         parts.append(f"next try in {age(subject.now, seen.retry_at)}")
     lines: list[Line] = [[("✖ ", "bad"), (". ".join(parts) + ".", "warn")]]
     return [*lines, *([(f"  {label:{LABEL}}", "quiet"), (text, "")] for label, text in other_key(host))]

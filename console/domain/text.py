@@ -36,14 +36,16 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-@lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """Return text that can be shown in one line: each character stands where it is written, in its own cells.
 
     Spelled out is what `escaped` spells out, and whatever joins, reorders, or is not surely one or two cells wide.
     """
-    if text.isascii() and text.isprintable():
-        return text
+    return text if text.isascii() and text.isprintable() else _spelled(text)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(text: str) -> str:
     return "".join(c if _is_plain(c) else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -103,7 +103,7 @@ def soak(lab: Lab, minutes: float, fault_min: float = 2.5) -> list[Sample]:
         screen.until(lambda text: "soak" in text)
         place = str(Path(environment["XDG_RUNTIME_DIR"]).parent)
         # It is there once a host is up; before, its launcher looks like it.
-        screen.until(lambda text: "2/4" in text, seconds=60)
+        screen.until(lambda text: "● lab-a" in text and "● lab-b" in text, seconds=60)
         (helper,) = libvirt_processes(place)
         todo = faults(lab)
         begun = time.monotonic()

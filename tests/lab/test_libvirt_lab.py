@@ -212,7 +212,7 @@ async def test_a_daemon_that_dies_and_comes_back(reach: Reach) -> None:
     await reach.when(lambda host: bool(host.guests))
 
     pid = await reach.daemon()
-    await asyncio.to_thread(lab_command, "exec", reach.lab.dir, "lab-a", "kill", "-KILL", pid)
+    await asyncio.to_thread(lab_command, "exec", reach.lab.dir, "lab-a", "busybox", "kill", "-KILL", pid)
     try:
         down = await reach.when(lambda host: host.state is HostState.DOWN, 10)
         assert [g.uuid for g in down.guests] == [number]
@@ -230,13 +230,13 @@ async def test_a_daemon_that_stops_answering(reach: Reach) -> None:
     """Keepalive tells a silent daemon from a slow one; what asks meanwhile gets an answer in time."""
     await reach.host()
     pid = await reach.daemon()
-    await asyncio.to_thread(lab_command, "exec", reach.lab.dir, "lab-a", "kill", "-STOP", pid)
+    await asyncio.to_thread(lab_command, "exec", reach.lab.dir, "lab-a", "busybox", "kill", "-STOP", pid)
     try:
         seen = await reach.client.observe("lab", timeout_s=1)
         assert seen.state is HostState.DOWN
         await reach.when(lambda host: host.state is HostState.DOWN, 25)
     finally:
-        await asyncio.to_thread(lab_command, "exec", reach.lab.dir, "lab-a", "kill", "-CONT", pid)
+        await asyncio.to_thread(lab_command, "exec", reach.lab.dir, "lab-a", "busybox", "kill", "-CONT", pid)
     await reach.when(lambda host: host.state is HostState.UP, 60)
 
 

@@ -353,7 +353,7 @@ class HostWatch:
         old = self.observation
         self.observation = replace(old, **changes)
         now = self._now()
-        if replace(old, seen_at=self.observation.seen_at) != self.observation or now - self._told_at >= SEEN:
+        if replace(old, seen_at=self.observation.seen_at) != self.observation or abs(now - self._told_at) >= SEEN:
             self._told_at = now
             self._changed(self.observation)
 
