@@ -28,7 +28,7 @@ PAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "guest",
         ("host", "name", "vcpus", "memory", "firmware", "display", "autostart", "description"),
     ),
-    ("boot and disk", ("boot", "image", "image_mode", "iso", "kernel", "initrd", "cmdline", "disk", "pool")),
+    ("boot and disk", ("boot", "image", "image_mode", "iso", "kernel", "initrd", "cmdline", "disk", "pool", "kind")),
     ("network, GPU", ("network", "address", "mac", "gpu")),
     ("review", ()),
 )
@@ -40,6 +40,10 @@ FIRMWARES = (
 DISPLAYS = (
     Option("none", "none", ("serial console only",)),
     Option("vnc", "VNC", ("a screen on the host's loopback",)),
+)
+KINDS = (
+    Option("plain", "plain", ("what is inside is its own affair",)),
+    Option("nixos", "NixOS", ("a machine of the flake; Nix builds it",)),
 )
 BOOTS = (
     Option(BootChoice.IMAGE, "disk image", ("overlay or copy of a volume",)),
@@ -117,6 +121,7 @@ def page_fields(session: Session, wish: GuestWish, editing: GuestKey | None, pag
             TextField("cmdline", "command line", wish.cmdline, wide=True, placeholder="console=ttyS0", max_length=1000),
             TextField("disk", "disk size", wish.disk, max_length=20),
             chosen("pool", "pool", "storage pool of the host"),
+            ChoiceField("kind", "kind", wish.kind, KINDS),
         ]
     return [
         chosen("network", "network", "network of fleet.toml, or none"),

@@ -91,6 +91,7 @@ def wished(session: Session, wish: GuestWish, width: int) -> list[Line]:
     rows = [
         ("name", wish.name + (f"   {wish.description}" if wish.description else "")),
         ("cpu, memory", f"{cpus}, {memory}"),
+        *([("kind", "NixOS: a machine of the flake")] if wish.kind == "nixos" else []),
         ("boot", boot_sentence(wish)),
         ("disk", disk_sentence(session, wish)),
         ("network", network_sentence(session, wish)),

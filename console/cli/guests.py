@@ -158,6 +158,7 @@ def _with_facts(wish: GuestWish, options: Namespace) -> GuestWish:
     given: dict[str, Any] = {
         name: value
         for name in (
+            "kind",
             "network",
             "address",
             "gpu",

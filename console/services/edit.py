@@ -12,6 +12,7 @@ from console.domain.verbs import AttachDevice, DetachDevice, SetMemory, Start, V
 from console.generate.domain_xml import disk_xml, nic_xml
 from console.inventory.store import Store
 from console.services.guests import with_host_resources
+from console.services.nixos_guests import needs
 from console.services.plan import plan_differences, redefine, require_managed, start_refusal, volume_steps
 from console.services.power import power_step
 from console.services.wishes import PowerAction
@@ -28,7 +29,7 @@ def plan_edit(store: Store, key: GuestKey, after: Guest, mode: ApplyMode) -> Pla
     home = fleet.hosts[key.host]
     home = replace(home, guests={**home.guests, key.guest: after})
     fleet = replace(fleet, hosts={**fleet.hosts, key.host: home})
-    plan = Plan(title=f"Edit {key}")
+    plan = Plan(title=f"Edit {key}", warnings=needs(host.wanted, after, before))
     if after != before:
         plan = replace(plan, change=inventory_change(plan.title, store.fleet, fleet, taken_back=True))
     if host.seen.state is not HostState.UP or view.seen is None:
@@ -55,7 +56,7 @@ def plan_edit(store: Store, key: GuestKey, after: Guest, mode: ApplyMode) -> Pla
         plan,
         steps=tuple(steps),
         differences=tuple(differences),
-        warnings=_kept(key, before, after),
+        warnings=(*plan.warnings, *_kept(key, before, after)),
         danger=Danger.CONFIRM if restarts else Danger.NONE,
         confirm_word=key.guest,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from string import ascii_lowercase
 from typing import TypeVar
 
 from console.domain import values
+from console.domain.model import Disk
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -56,6 +58,12 @@ def parse_vcpus(text: str) -> int:
     if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= 1024:
         raise ValueError(f"{values.shown(text)} is not a number of vCPUs. Write 1 to 1024.")
     return int(text)
+
+
+def free_target(prefix: str, disks: Mapping[str, Disk]) -> str:
+    """Return the first target of a bus that no disk has yet ("vd" -> "vda"), empty when all are taken."""
+    taken = {disk.target for disk in disks.values()}
+    return next((prefix + letter for letter in ascii_lowercase if prefix + letter not in taken), "")
 
 
 def preferred(active: list[str], known: object, fallback: str) -> str:

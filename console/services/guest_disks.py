@@ -7,12 +7,12 @@ from console.domain.model import Disk, Fleet, Guest
 from console.domain.observed import StoragePool
 from console.domain.standing import HostView
 from console.generate.domain_xml import volume_name
-from console.services.fields import Fields, one_of, preferred
+from console.services.fields import Fields, free_target, one_of, preferred
+from console.services.nixos_guests import BASE, configuration_disks, is_configuration
 from console.services.wishes import BootChoice, GuestWish
 
 BOOT_DISK = "boot"
 CD = "install"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def system_disk(guest: Guest) -> Disk | None:
@@ -23,7 +23,7 @@ def system_disk(guest: Guest) -> Disk | None:
 
 def first_cd(guest: Guest) -> Disk | None:
     """Return the CD that a form's ISO is about."""
-    return next((disk for disk in guest.disks.values() if disk.is_cdrom), None)
+    return next((disk for disk in guest.disks.values() if disk.is_cdrom and not is_configuration(disk)), None)
 
 
 def disks_of(
@@ -38,6 +38,8 @@ def disks_of(
         _add_disk(fields, fleet, view, wish, disks)
     elif wish.boot is BootChoice.IMAGE or (wish.boot is BootChoice.EMPTY and was is None):
         fields.blame("disk", 'a size is needed to boot from a disk. Write "20 GiB".')
+    if was is None and wish.kind == "nixos" and wish.boot is BootChoice.IMAGE and BASE.match(wish.image):
+        disks = configuration_disks(wish.name, disks)
     cd = first_cd(old)
     if wish.boot is BootChoice.ISO:
         if was is None or cd is None or was.iso != wish.iso:
@@ -93,7 +95,7 @@ def _add_disk(fields: Fields, fleet: Fleet, view: HostView, wish: GuestWish, dis
     pool = _pool(fields, fleet, view, wish.pool)
     name = _free(BOOT_DISK, disks)
     source = _source(fields, view, wish, pool, size)
-    disks[name] = Disk(name=name, size_kib=size, pool=pool, target=_free_target("vd", disks), source=source)
+    disks[name] = Disk(name=name, size_kib=size, pool=pool, target=free_target("vd", disks), source=source)
 
 
 def _cd(
@@ -105,7 +107,7 @@ def _cd(
     pool = old.pool if old else wish.pool.strip() or preferred([], fleet.pools, "default")
     if iso and not iso.startswith("/"):
         pool = _holder(fields, view, iso, pool)
-    name, target = (old.name, old.target) if old else (_free(CD, disks), _free_target("sd", disks))
+    name, target = (old.name, old.target) if old else (_free(CD, disks), free_target("sd", disks))
     return Disk(
         name=name,
         size_kib=0,
@@ -165,8 +167,3 @@ def _pool(fields: Fields, fleet: Fleet, view: HostView, wanted: str) -> str:
 
 def _free(name: str, disks: dict[str, Disk]) -> str:
     return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 100))) if n not in disks)
-
-
-def _free_target(prefix: str, disks: dict[str, Disk]) -> str:
-    taken = {disk.target for disk in disks.values()}
-    return next((prefix + letter for letter in LETTERS if prefix + letter not in taken), "")

@@ -14,6 +14,7 @@ from console.domain.standing import HostView
 from console.services.fields import Fields, one_of, parse_line, parse_vcpus
 from console.services.guest_devices import devices_of, first_device, first_nic, nics_of
 from console.services.guest_disks import check_volumes, disks_of, first_cd, system_disk
+from console.services.nixos_guests import is_configuration, needs
 from console.services.wishes import BootChoice, GuestWish
 
 
@@ -41,7 +42,7 @@ UEFI_LEAST_KIB = 256 * 1024
 
 def guest_warnings(view: HostView, guest: Guest, editing: Guest | None = None) -> tuple[str, ...]:
     """Return what is allowed but worth a second thought."""
-    warnings: list[str] = []
+    warnings: list[str] = list(needs(view.wanted, guest, editing))
     facts = view.seen.facts
     if guest.firmware is model.Firmware.UEFI and guest.memory_kib < UEFI_LEAST_KIB:
         memory = values.format_size_kib(guest.memory_kib)
@@ -90,6 +91,7 @@ def wish_of(host: str, guest: Guest) -> GuestWish:
     return GuestWish(
         host=host,
         name=guest.name,
+        kind=guest.kind.value,
         vcpus=str(guest.vcpus),
         memory=values.format_size_kib(guest.memory_kib),
         disk=values.format_size_kib(disk.size_kib) if disk else "",
@@ -140,6 +142,9 @@ def _resolve(
 
     name = fields.parse("name", wish.name.strip(), values.parse_name, "")
     _check_name(fields, view, name, editing)
+    kind = fields.parse("kind", wish.kind, one_of(model.Kind), model.Kind.PLAIN)
+    if kind is model.Kind.NIXOS and changed("kind", "name"):
+        _check_machine(fields, fleet, name, old)
     disks = dict(old.disks)
     if changed("disk", "pool", "boot", "image", "image_mode", "iso"):
         disks = disks_of(fields, fleet, view, wish, old, was)
@@ -147,6 +152,8 @@ def _resolve(
     guest = replace(
         old,
         name=name,
+        kind=kind,
+        state_version=old.state_version or (fleet.state_version if kind is model.Kind.NIXOS else None),
         vcpus=fields.parse("vcpus", wish.vcpus.strip(), parse_vcpus, 1),
         memory_kib=fields.parse("memory", wish.memory, values.parse_size_kib, 1),
         firmware=fields.parse("firmware", wish.firmware, one_of(model.Firmware), model.Firmware.BIOS),
@@ -184,6 +191,19 @@ def _check_name(fields: Fields, view: HostView, name: str, editing: Guest | None
             fields.blame("name", f"{view.name} already has {what} named {name}. Choose another name.")
 
 
+def _check_machine(fields: Fields, fleet: Fleet, name: str, old: Guest) -> None:
+    """A NixOS guest is a machine: its name is its file's, and no other machine's in the fleet."""
+    for host in fleet.hosts.values():
+        if host.name == name:
+            fields.blame("name", "a host has this name; a NixOS guest is a machine like it. Choose another.")
+        for other in host.guests.values():
+            if other.name == name and other.kind is model.Kind.NIXOS and other.uuid != old.uuid:
+                fields.blame(
+                    "name",
+                    f"{host.name}/{name} is a NixOS guest, and no other machine has its name. Choose another.",
+                )
+
+
 def _kernel(fields: Fields, wish: GuestWish) -> model.Kernel | None:
     if wish.boot is not BootChoice.KERNEL:
         return None
@@ -203,7 +223,7 @@ def _boot(
         gone = ({f"disk:{name}" for name in old.disks} | {f"nic:{name}" for name in old.nics}) - there
         return tuple(b for b in old.boot if b not in gone) + tuple(f"disk:{d}" for d in disks if d not in old.disks)
     hard = [f"disk:{name}" for name, disk in disks.items() if not disk.is_cdrom]
-    cds = [f"disk:{name}" for name, disk in disks.items() if disk.is_cdrom]
+    cds = [f"disk:{name}" for name, disk in disks.items() if disk.is_cdrom and not is_configuration(disk)]
     cards = [f"nic:{name}" for name in nics]
     if wish.boot is BootChoice.PXE:
         return tuple(cards + hard)

@@ -17,6 +17,7 @@ from console.generate.domain_xml import domain_xml, volume_name
 from console.inventory.store import Store
 from console.services.definitions import definition
 from console.services.guests import with_host_resources
+from console.services.nixos_guests import from_base, needs
 from console.services.passthrough import changed_device, running_owner
 
 COPY_TIMEOUT_S = 3600.0
@@ -28,6 +29,7 @@ def plan_create(store: Store, view: HostView, guest: Guest, *, start: bool, warn
 
     The change is taken back when making it fails. A host that is down leaves the guest pending.
     """
+    start = start and not from_base(guest)
     key = GuestKey(view.name, guest.name)
     title = f"Create {guest.name} on {view.name}"
     fleet = _with_guest(with_host_resources(store.fleet, view, guest), view, guest)
@@ -111,6 +113,7 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
     steps: list[Step] = []
     differences: list[Difference] = []
     refusals: list[str] = []
+    warnings: list[str] = []
     pending: list[GuestKey] = []
     noted = store.fleet
     hosts: list[str] = []
@@ -127,6 +130,7 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
         if view.seen is None:
             try:
                 made = _pending_steps(fleet, host, view.wanted)
+                warnings += needs(host.wanted, view.wanted)
             except FleetError as error:
                 refusals.append(f"{key}: {error.title} {error.detail}".strip())
                 continue
@@ -146,6 +150,7 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
         steps=tuple(steps),
         differences=tuple(differences),
         refusals=tuple(refusals),
+        warnings=tuple(warnings),
         pending=tuple(pending),
     )
 
@@ -302,7 +307,7 @@ def _refuse_namesake(host: HostView, guest: Guest) -> None:
 
 def _pending_steps(fleet: Fleet, host: HostView, guest: Guest) -> list[Step]:
     _refuse_namesake(host, guest)
-    start = guest.autostart
+    start = guest.autostart and not from_base(guest)
     if why := _device_refusal(host.wanted, host, guest) if start else "":
         raise FleetError(why)
     return _make(fleet, fleet.hosts[host.name], host.seen, guest, start=start, new=False)

@@ -23,11 +23,12 @@ class GuestWish:
     disk: size of the boot disk ("80 GiB"), empty for none. pool, network: empty for the host's first active one.
     address: "10.0.0.51" (the network's prefix length is added) or "10.0.0.51/24". gpu: "", "any" or a PCI slot.
     image: a volume of the pool; image_mode: "overlay" or "copy". iso: a volume or an absolute path on the host.
-    kernel, initrd: absolute paths on the host.
+    kernel, initrd: absolute paths on the host. kind: "plain" or "nixos", which is a machine of the flake.
     """
 
     host: str
     name: str = ""
+    kind: str = "plain"
     vcpus: str = "2"
     memory: str = "2 GiB"
     disk: str = ""

@@ -196,7 +196,7 @@ async def test_enter_walks_through_all_pages(world: World) -> None:
         await until(pilot, lambda: form.page == REVIEW and form.plan is not None)
         assert seen == [
             *("name", "vcpus", "memory", "firmware", "display", "autostart", "description"),
-            *("boot", "image", "image_mode", "disk", "pool"),
+            *("boot", "image", "image_mode", "disk", "pool", "kind"),
             *("network", "address", "mac", "gpu"),
         ]
 
@@ -243,7 +243,7 @@ async def test_another_pool_takes_its_images_along(world: World) -> None:
         assert form.wish.image == "debian-13.qcow2"
         await pilot.press("down", "down", "down")
         assert focused_key(form) == "pool"
-        await pilot.press(*"fast", "tab")
+        await pilot.press(*"fast", "tab", "tab")
         assert (form.wish.pool, form.wish.image) == ("fast", "")
         await pilot.press("down", "space")
         assert "fedora.qcow2" in text(pilot) and "debian-13.qcow2" not in text(pilot)
