@@ -145,6 +145,6 @@ in
     nix.channel.enable = mkDefault false;
     documentation.enable = mkDefault false;
     # Its state is gone with the power: there is nothing that an older release could have left.
-    system.stateVersion = mkDefault config.system.nixos.release;
+    system.stateVersion = mkDefault lib.trivial.release;
   };
 }

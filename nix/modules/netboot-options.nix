@@ -117,42 +117,39 @@ in
       default = { };
       description = "What the menus offer, NixOS or not.";
       type = types.attrsOf (
-        types.submodule (
-          { name, ... }:
-          {
-            options = {
-              title = mkOption {
-                type = line;
-                default = name;
-                description = "The line of the menu.";
-              };
-              kernel = mkOption {
-                type = image;
-                description = "The kernel: a URL, or a file of the store.";
-              };
-              kernelHash = mkOption {
-                type = hash;
-                default = null;
-                description = "What the URL must hold (sha256-...): a build with another content fails.";
-              };
-              initrd = mkOption {
-                type = types.nullOr image;
-                default = null;
-                description = "The initial RAM disk: a URL, or a file of the store.";
-              };
-              initrdHash = mkOption {
-                type = hash;
-                default = null;
-                description = "As `kernelHash`.";
-              };
-              cmdline = mkOption {
-                type = line;
-                default = "";
-                description = "The kernel's command line.";
-              };
+        types.submodule {
+          options = {
+            title = mkOption {
+              type = types.nullOr line;
+              default = null;
+              description = "The line of the menu; its name when null.";
             };
-          }
-        )
+            kernel = mkOption {
+              type = image;
+              description = "The kernel: a URL, or a file of the store.";
+            };
+            kernelHash = mkOption {
+              type = hash;
+              default = null;
+              description = "What the URL must hold (sha256-...): a build with another content fails.";
+            };
+            initrd = mkOption {
+              type = types.nullOr image;
+              default = null;
+              description = "The initial RAM disk: a URL, or a file of the store.";
+            };
+            initrdHash = mkOption {
+              type = hash;
+              default = null;
+              description = "As `kernelHash`.";
+            };
+            cmdline = mkOption {
+              type = line;
+              default = "";
+              description = "The kernel's command line.";
+            };
+          };
+        }
       );
     };
     installer = {

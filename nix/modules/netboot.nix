@@ -71,8 +71,9 @@ let
       inherit (cfg) timeoutS;
       installer = "installer";
       machines = mapAttrs (_: machine: { inherit (machine) mac address entry; }) cfg.machines;
-      entries = mapAttrs (_: entry: {
-        inherit (entry) title cmdline;
+      entries = mapAttrs (name: entry: {
+        inherit (entry) cmdline;
+        title = if entry.title == null then name else entry.title;
         initrd = entry.initrd != null;
       }) cfg.entries;
     }
@@ -144,12 +145,14 @@ in
     services.dnsmasq = {
       enable = mkDefault true;
       resolveLocalQueries = mkDefault false;
-      settings = mapAttrs (_: mkDefault) (
-        import ../netboot/dnsmasq.nix {
-          inherit (cfg) interface gateway dns;
-          inherit folder subnet;
-          loaders = lib.filter (name: cfg.loaders.${name} != null) (lib.attrNames cfg.loaders);
-        }
+      settings = mkIf (cfg.interface != null && subnet != null) (
+        mapAttrs (_: mkDefault) (
+          import ../netboot/dnsmasq.nix {
+            inherit (cfg) interface gateway dns;
+            inherit folder subnet;
+            loaders = lib.filter (name: cfg.loaders.${name} != null) (lib.attrNames cfg.loaders);
+          }
+        )
       );
     };
 
