@@ -142,7 +142,9 @@ def retry(options: Namespace) -> int:
             if options.plan:
                 show_plan(await session.preview(plan))
                 return 0
-            show_plan(replace(plan, refusals=(), warnings=()))
+            if not plan.is_empty:
+                # Refusals and warnings are told with the outcome, on stderr.
+                show_plan(replace(plan, refusals=(), warnings=()))
             return await applied(session, plan)
 
     return run(work())
