@@ -10,7 +10,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     # Loading them takes longer than a job's own process, which needs neither, takes to begin.
     from console.services.session import Session
     from console.services.view import View
+
+CLOCK_S = 10.0
+"""How long a host may take to tell its time."""
 
 DEMO_URI = "test:///demo/fleet/"
 """How the shipped demo fleet spells the place of its hosts' files."""
@@ -77,6 +80,19 @@ def open_session(folder: Path) -> Session:
         fingerprint=ssh.fingerprint,
         runner=JobProcess(log_path(folder)),
     )
+
+
+async def clocks_ahead_s(folder: Path, hosts: Iterable[Host], settings: Ssh) -> dict[str, float | None]:
+    """Return by how many seconds the hosts' clocks are ahead of ours, None for one that does not tell, or has no shell.
+
+    The hosts' SSH wrappers are there: a session is open.
+    """
+    place = _runtime_of(folder.resolve()) / "ssh"  # noqa: ASYNC240 - local
+    over_ssh = [host for host in hosts if ssh.is_ssh(host.uri)]
+    told = await asyncio.gather(
+        *(ssh.clock_ahead_s(ssh.shell(host, settings, place), timeout_s=CLOCK_S) for host in over_ssh)
+    )
+    return {host.name: ahead for host, ahead in zip(over_ssh, told, strict=True)}
 
 
 def open_workplace(folder: Path) -> Workplace:

@@ -10,11 +10,12 @@ from console.cli.output import safe, show_json
 from console.cli.work import see
 from console.domain.errors import FleetError
 from console.domain.model import Fleet
+from console.domain.observed import HostState
 from console.inventory.files import Inventory, read_inventory
 from console.services import doctor as checks
 from console.services.change import generated_findings
 from console.services.doctor import SIGNS, Finding, Mark
-from console.wiring import inventory_folder, machine, open_session, repository, sharing
+from console.wiring import clocks_ahead_s, inventory_folder, machine, open_session, repository, sharing
 
 
 def doctor(options: Namespace) -> int:
@@ -72,7 +73,10 @@ async def _hosts(folder: Path, fleet: Fleet) -> list[Finding]:
         try:
             await session.start(follow=False)
             await see(session)
-            return checks.host_findings(session.store.hosts())
+            views = session.store.hosts()
+            up = [view.wanted for view in views if view.seen.state is HostState.UP]
+            ahead_s = await clocks_ahead_s(folder, up, fleet.ssh)
+            return [*checks.host_findings(views), *checks.clock_findings(views, ahead_s)]
         finally:
             await session.close()
     except FleetError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +19,8 @@ from console.services.hosts import needs_key, other_key
 
 LEAST_COLUMNS, LEAST_LINES = 80, 24
 LEAST_COLOURS = 8
+CLOCK_LIMIT_S = 60.0
+"""Clocks that differ by more than this are told of."""
 
 NAMED = 6
 """So many files have room in one command."""
@@ -181,6 +183,24 @@ def host_findings(views: Iterable[HostView]) -> list[Finding]:
             found.append(Finding(Mark.BAD, what, why, _host_remedy(view)))
         else:
             found.append(_accel(what, view))
+    return found
+
+
+def clock_findings(views: Iterable[HostView], ahead_s: Mapping[str, float | None]) -> list[Finding]:
+    """Judge the clocks of the hosts that are up. ahead_s: by how much each is ahead of ours; not all tell."""
+    found = []
+    for name in (view.name for view in views if view.seen.state is HostState.UP):
+        what, ahead = f"clock {name}", ahead_s.get(name)
+        if ahead is None:
+            found.append(Finding(Mark.GOOD, what, "Not reported: only a shell over SSH tells it."))
+        elif abs(ahead) > CLOCK_LIMIT_S:
+            by = f"{abs(ahead) / 60:.0f} min {'ahead of' if ahead > 0 else 'behind'} this machine's"
+            remedy = f"Set the time where it is wrong, and have it kept: timedatectl set-ntp true (here or on {name})"
+            found.append(
+                Finding(Mark.WARN, what, f"Its clock is {by}: logs and leases there tell other times.", remedy)
+            )
+        else:
+            found.append(Finding(Mark.GOOD, what, "Within a minute of this machine's."))
     return found
 
 

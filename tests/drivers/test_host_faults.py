@@ -22,7 +22,7 @@ from console.domain.ssh_key import fingerprint
 from console.domain.verbs import Start
 from console.drivers.base import HostTarget
 from console.drivers.libvirt.hangup import hang_up
-from console.drivers.ssh import wrapped_uri
+from console.drivers.ssh import clock_ahead_s, wrapped_uri
 from tests.drivers.world import WEB, World, until
 from tests.lab.guests import eventually
 from tests.peers import GARBAGE, Peer, leaving, peer, public, saying, silent, ssh_server
@@ -208,3 +208,24 @@ def test_hanging_up_leaves_no_descriptor_behind(world: World, way: str) -> None:
             elsewhere.recv(1)
         assert file.fileno() and eventually(lambda: held() <= before, "all are closed", 10)
         elsewhere.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "ahead_s"),
+    [
+        ("exec sh -s", 0),
+        ("cat > /dev/null; date +%s --date='1 hour ago'", -3600),
+        ("cat > /dev/null; printf '\\033[7;77;777m12'", None),
+        ("cat > /dev/null; echo 99999999999999999999", None),
+        ("echo", None),
+        ("exit 255", None),
+        ("exec sleep 60", None),
+    ],
+)
+async def test_the_time_of_a_host_is_believed_only_where_it_is_one(script: str, ahead_s: float | None) -> None:
+    told = await clock_ahead_s(["sh", "-c", script], timeout_s=3)
+    assert told == (None if ahead_s is None else pytest.approx(ahead_s, abs=5))
+
+
+async def test_without_ssh_no_time_is_told() -> None:
+    assert await clock_ahead_s(["/nowhere/ssh"], timeout_s=3) is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -11,18 +13,28 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import libvirt
 import pytest
 
-from console.domain.model import Host, Ssh
+from console.domain.model import GuestKey, Host, Ssh
 from console.domain.observed import DownReason, HostState
+from console.domain.ssh_key import fingerprint
+from console.domain.standing import Standing
+from console.domain.verbs import Define, Verb
 from console.drivers.base import HostTarget
-from console.drivers.ssh import ssh_options, wrapped_uri
+from console.drivers.git import Git
+from console.drivers.libvirt.client import LibvirtClient
+from console.drivers.ssh import OfferedHostKeys, ssh_options, wrapped_uri
 from console.inventory.files import read_inventory
+from console.services.session import Session
+from console.services.wishes import BootChoice, GuestWish
 from tests.drivers.world import World, until
+from tests.fakes import FakeHardware, FakeRunner, FakeWatch
 from tests.lab.guests import LAB_COMMAND, Lab, booted_line, eventually, kernel_boot, lab_command, started
+from tests.pty.place import end, libvirt_processes
 
 pytestmark = pytest.mark.lab
 
@@ -290,3 +302,95 @@ def test_what_cannot_be_done_is_said(can_run_labs: None, words: tuple[str, ...],
     assert refused.returncode == 1
     assert reason in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+class Cutting:
+    """The libvirt process as it is, but that a host's cable is cut just before the first domain is defined."""
+
+    def __init__(self, lab: Lab, client: LibvirtClient) -> None:
+        self._lab = lab
+        self._client = client
+        self.cut = False
+
+    async def call(self, host: str, verb: Verb, *, timeout_s: float) -> None:
+        if isinstance(verb, Define) and not self.cut:
+            self.cut = True
+            await asyncio.to_thread(lab_command, "partition", self._lab.dir, host)
+        await self._client.call(host, verb, timeout_s=timeout_s)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+@pytest.fixture
+async def session(whole: Lab) -> AsyncIterator[Session]:
+    """The console's own session on a copy of the lab's inventory, over SSH, with every host up."""
+    folder = Path(tempfile.mkdtemp(prefix="qdp-", dir="/tmp"))
+    shutil.copytree(whole.inventory, folder / "inventory")
+    client = Cutting(whole, LibvirtClient(folder / "r", str(folder / "inventory")))
+    opened = Session(
+        folder=folder / "inventory",
+        state=folder / "STATE_HOME",
+        hypervisors=client,
+        repository=Git(),
+        host_keys=OfferedHostKeys(),
+        watch=FakeWatch(),
+        targets=lambda fleet: tuple(
+            HostTarget(name=host.name, uri=wrapped_uri(host, fleet.ssh, folder / "ssh"), accel=host.accel)
+            for host in fleet.hosts.values()
+        ),
+        hardware=FakeHardware(),
+        fingerprint=fingerprint,
+        runner=FakeRunner(client, Git()),
+    )
+    await opened.start(follow=False)
+    try:
+        await opened.observe(whole.hosts, timeout_s=30)
+        yield opened
+    finally:
+        lab_command("heal", whole.dir, "lab-a")
+        await opened.close()
+        for number in libvirt_processes(folder):
+            end(number)
+        shutil.rmtree(folder)
+
+
+async def test_a_link_that_goes_down_in_a_create_leaves_the_guest_wanted_and_an_apply_finishes_it(
+    whole: Lab, session: Session
+) -> None:
+    """The volume is made, then the cable is cut: nothing is done twice, and nothing is lost."""
+    wish = GuestWish(
+        host="lab-a",
+        name="torn",
+        vcpus="1",
+        memory="128 MiB",
+        disk="64 MiB",
+        boot=BootChoice.KERNEL,
+        kernel=str(whole.kernel),
+        initrd=str(whole.initrd),
+        cmdline=whole.cmdline,
+    )
+    outcome = await session.apply(session.plan_create(wish, start=False))
+    assert not outcome.ok
+    key = GuestKey("lab-a", "torn")
+    connection = libvirt.open(whole.uri)  # past the partition
+    assert connection.listAllDomains() == []
+    assert session.store.observed("lab-a").state is HostState.DOWN
+    wanted = [view.key for view in session.store.host("lab-a").guests]
+
+    await asyncio.to_thread(lab_command, "heal", whole.dir, "lab-a")
+    assert await session.store.wait_until(lambda store: store.observed("lab-a").state is HostState.UP, 60)
+    if key not in wanted:  # it was taken back: then it can be said again
+        assert not outcome.left, "what was taken back left something"
+        outcome = await session.apply(session.plan_create(wish, start=False))
+    else:
+        assert session.store.guest(key).standing is Standing.PENDING
+        outcome = await session.apply(session.plan_fleet(guest=key))
+    assert outcome.ok, outcome
+    assert [domain.name() for domain in connection.listAllDomains()] == ["torn"]
+    pool = connection.storagePoolLookupByName("default")
+    pool.refresh()
+    assert [name for name in pool.listVolumes() if name.startswith("torn")] == ["torn-boot.qcow2"]
+    assert session.plan_fleet(guest=key).is_empty, "nothing is left to do"
+    pool.storageVolLookupByName("torn-boot.qcow2").delete()
+    connection.close()
