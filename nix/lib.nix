@@ -69,7 +69,7 @@ inputs:
           specialArgs = specialArgs // own.specialArgs or { };
           modules =
             roles.${fleet.${name}.kind}
-            ++ [ (dataOf name) ]
+            ++ [ (import ./data.nix (dataOf name)) ]
             ++ modules
             ++ own.modules or [ ]
             ++ (if builtins.pathExists (ownOf name) then [ (ownOf name) ] else [ ]);

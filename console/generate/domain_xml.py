@@ -95,8 +95,7 @@ def _domain(fleet: Fleet, host: Host, guest: Guest) -> Iterator[str]:
     yield FEATURES
     yield _cpu(host)
     yield LIFE
-    yield "  <devices>"
-    yield from _inside(_devices(fleet, guest))
+    yield "  <devices>\n    " + "\n".join(_devices(fleet, guest)).replace("\n", "\n    ")
     yield "  </devices>"
 
 
@@ -140,7 +139,7 @@ def _devices(fleet: Fleet, guest: Guest) -> Iterator[str]:
     for disk in sorted(guest.disks.values(), key=lambda disk: (disk.target, disk.name)):
         yield from _disk(fleet, guest, disk, order.get(f"disk:{disk.name}"))
     ports = _port_count(guest)
-    yield from _ports(ports + len(guest.devices))
+    yield _ports(ports + len(guest.devices))
     yield '<controller type="usb" index="0" model="qemu-xhci" />'
     for nic in guest.nics.values():
         yield from _nic(nic, order.get(f"nic:{nic.name}"))
@@ -222,10 +221,10 @@ def _port_count(guest: Guest) -> int:
 
 
 @cache
-def _ports(count: int) -> tuple[str, ...]:
+def _ports(count: int) -> str:
     """Return the root complex and so many ports."""
     ports = (f'<controller type="pci" index="{n}" model="pcie-root-port" />' for n in range(1, count + 1))
-    return ('<controller type="pci" index="0" model="pcie-root" />', *ports)
+    return "\n".join(('<controller type="pci" index="0" model="pcie-root" />', *ports))
 
 
 def _slot(guest: Guest, device: Device, bus: int) -> Iterator[str]:
@@ -262,10 +261,6 @@ def _serial(name: str) -> str:
 def _alias(name: str) -> str:
     """Return a name in the letters that libvirt keeps in an alias (no dot), different for different names."""
     return name.replace("_", "__").replace(".", "_-")
-
-
-def _inside(lines: Iterable[str]) -> Iterator[str]:
-    return (f"    {line}" for line in lines)
 
 
 def _attribute(key: str, text: str) -> str:

@@ -42,6 +42,11 @@ def with_head(machine: str, host: str, source: str, body: str) -> str:
     )
 
 
+def body_of(text: str) -> str:
+    """Return the data of a whole text that with_head gave."""
+    return text.split("\n", 4)[4]
+
+
 def read_head(text: str) -> Generated | None:
     """Return what a file's head says of it; None for a file that Quarterdeck has not written."""
     head = HEAD.match(text)

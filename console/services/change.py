@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,15 @@ from console.domain.plan import FileDiff, InventoryChange
 from console.domain.record import RepositoryState, obstacle, way_out
 from console.drivers.base import Repository
 from console.generate.nix import FOLDER as GENERATED
-from console.inventory.files import Inventory, changed_texts, parse_inventory, read_inventory
+from console.generate.nix import machines_of
+from console.inventory.files import (
+    FLEET_FILE,
+    Inventory,
+    changed_texts,
+    host_file_name,
+    parse_inventory,
+    read_inventory,
+)
 from console.inventory.lock import locked
 from console.inventory.writing import EditedMeanwhile, text_of, write_files
 from console.services.generated import Findings, Written, examine, examine_change, file_diff
@@ -58,7 +66,14 @@ async def commit_change(folder: Path, change: InventoryChange, repository: Repos
     repository is in the middle of something or behind what others share.
     """
     return await _to_the_end(
-        _make(folder, change.summary, lambda: _planned(folder, change), repository, refused=change.summary)
+        _make(
+            folder,
+            change.summary,
+            lambda: _planned(folder, change),
+            repository,
+            refused=change.summary,
+            touched=lambda fleet: _touched(fleet, change),
+        )
     )
 
 
@@ -71,11 +86,20 @@ async def take_back(folder: Path, change: InventoryChange, done: Committed, repo
     return await _to_the_end(_make(folder, summary, lambda: _restored(folder, change, done), repository))
 
 
-async def _make(folder: Path, message: str, edit: Edit, repository: Repository, *, refused: str = "") -> Committed:
+async def _make(
+    folder: Path,
+    message: str,
+    edit: Edit,
+    repository: Repository,
+    *,
+    refused: str = "",
+    touched: Callable[[Fleet], Sequence[str]] = lambda fleet: (),
+) -> Committed:
     """Write and commit, as the only one who does so. refused: what a repository that is not clear stops, if anything.
 
     What others wrote and did not commit in the same files gets a commit of its own, so that this one holds, and an
-    undo takes back, the change alone.
+    undo takes back, the change alone. touched: files that are committed even if they are already as they should be:
+    whoever wrote them was killed before the commit.
     """
     async with locked(folder):
         state = await _standing(folder, repository)
@@ -93,7 +117,9 @@ async def _make(folder: Path, message: str, edit: Edit, repository: Repository, 
                     raise
                 state = await _standing(folder, repository)
             else:
-                return await _commit(folder, inventory, changes, message, repository)
+                written = [name for name in touched(inventory.fleet) if name in state.uncommitted]
+                files = tuple(dict.fromkeys((*changes, *written)))
+                return await _commit(folder, inventory, changes, files, message, repository)
         raise AssertionError
 
 
@@ -134,12 +160,12 @@ def _restored(folder: Path, change: InventoryChange, done: Committed) -> Written
 
 
 async def _commit(
-    folder: Path, inventory: Inventory, written: Written, message: str, repository: Repository
+    folder: Path, inventory: Inventory, written: Written, files: tuple[str, ...], message: str, repository: Repository
 ) -> Committed:
-    if not written:
+    if not files:
         return Committed(inventory, {}, None)
     try:
-        commit = await repository.commit(folder, tuple(written), message)
+        commit = await repository.commit(folder, files, message)
     except FleetError as error:
         why = " ".join(f"Written, but not committed: {error.title} {error.detail} {error.hint}".split())
         return Committed(inventory, written, None, why)
@@ -164,6 +190,16 @@ def _write(folder: Path, changes: Written) -> Inventory:
         folder, {name: new for name, (_, new) in changes.items()}, {name: old for name, (old, _) in changes.items()}
     )
     return read_inventory(folder)
+
+
+def _touched(fleet: Fleet, change: InventoryChange) -> list[str]:
+    """Return the files that a change may write, once it is made in the fleet."""
+    before, after = change.before, change.after
+    names = [] if replace(before, hosts={}) == replace(after, hosts={}) else [FLEET_FILE]
+    for name in dict.fromkeys((*before.hosts, *after.hosts)):
+        machines = (each.path for each in machines_of(fleet, fleet.hosts[name])) if name in fleet.hosts else ()
+        names += [host_file_name(name), f"{GENERATED}/{name}.nix", *machines]
+    return names
 
 
 def _sound(inventory: Inventory) -> Fleet:

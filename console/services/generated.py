@@ -14,7 +14,7 @@ from pathlib import Path
 from console.domain.errors import FleetError
 from console.domain.model import Fleet
 from console.domain.plan import FileDiff
-from console.generate.header import read_head
+from console.generate.header import body_of, read_head
 from console.generate.nix import FOLDER, Machine, machines, machines_of
 from console.inventory.writing import text_of
 
@@ -113,8 +113,7 @@ def _compare(folder: Path, wanted: Mapping[str, Machine | None]) -> Findings:
         if head is not None and head.intact and head.source == machine.source():
             continue
         new = machine.text()
-        made = read_head(new)
-        if head is not None and head.source is not None and made is not None and head.body == made.body:
+        if head is not None and head.source is not None and body_of(new) == head.body:
             # Made from what is spelled otherwise and means the same, or brought by hand to what it should be.
             if intact:
                 continue

@@ -30,6 +30,11 @@ dns = [{dns}]
 
 [pools.{pool}]
 path = "{pool_path}"
+
+# Who may log in when the hosts are installed as NixOS machines: the lab's own key.
+[users.lab]
+keys = ["{user_key}"]
+role = "operator"
 """
 
 HOST = """\
@@ -41,6 +46,7 @@ uri = "{uri}"
 ssh_host_key = "{key}"
 accel = "tcg"
 labels = ["lab"]
+disk = "/dev/disk/by-id/virtio-{name}"
 """
 
 
@@ -62,11 +68,12 @@ def write_inventory(lab: Path, uris: Mapping[Host, str]) -> bool:
                 identity=secure_shell.identity(lab),
                 pool=POOL,
                 pool_path=POOL_PATH,
+                user_key=secure_shell.public_key(secure_shell.identity(lab)),
             )
         )
         for host, uri in uris.items():
             key = secure_shell.public_key(host.host_key)
-            text = HOST.format(mac=host.mac, address=host.address, uri=uri, key=key)
+            text = HOST.format(name=host.name, mac=host.mac, address=host.address, uri=uri, key=key)
             (work / f"hosts/{host.name}.toml").write_text(text)
         run(["git", "init", "--quiet", "--initial-branch=main"], cwd=work)
         run(["git", "add", "."], cwd=work)

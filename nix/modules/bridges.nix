@@ -102,7 +102,7 @@ in
           # No other switch is behind a guest: there is no loop to wait for.
           bridgeConfig = defaults {
             STP = false;
-            ForwardDelaySec = "0";
+            ForwardDelaySec = 0;
           };
         }
       ) networks)

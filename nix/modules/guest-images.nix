@@ -25,7 +25,6 @@ let
   cfg = fleet.guestImages;
 
   guests = lib.filterAttrs (_: guest: guest.kind == "nixos") fleet.guests;
-  firmwares = lib.unique (lib.mapAttrsToList (_: guest: guest.firmware) guests);
   disks = import ../images/guest-disks.nix { inherit lib pkgs; };
 
   base =
@@ -90,15 +89,28 @@ in
       default = [ ];
       description = "More modules for the base that all guests of this host share.";
     };
+    firmwares = mkOption {
+      type = types.listOf (
+        types.enum [
+          "bios"
+          "uefi"
+        ]
+      );
+      default = [
+        "bios"
+        "uefi"
+      ];
+      description = "For which firmware there is a base, whether a guest has it yet or not.";
+    };
     images = mkOption {
       type = types.attrsOf types.path;
-      default = lib.genAttrs firmwares base;
-      defaultText = lib.literalMD "an image of `images/guest.nix` for each firmware that guests have";
+      default = lib.genAttrs cfg.firmwares base;
+      defaultText = lib.literalMD "an image of `images/guest.nix` for each of `fleet.guestImages.firmwares`";
       description = "The base images, qcow2 files, by firmware.";
     };
   };
 
-  config = mkIf (cfg.enable && guests != { }) {
+  config = mkIf cfg.enable {
     environment.systemPackages = [ bases ];
 
     systemd.tmpfiles.rules = [
