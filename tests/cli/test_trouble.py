@@ -31,7 +31,11 @@ def broken(place: Place, tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and ".git" not in p.parts}
+    return {
+        str(p): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and not {".git", ".quarterdeck"} & set(p.parts)
+    }
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
