@@ -47,7 +47,7 @@ from console.domain.verbs import (
     Undefine,
     Verb,
 )
-from console.drivers.base import HostTarget, Repository
+from console.drivers.base import HostTarget, Hypervisors, Repository
 from console.services.apply import Workplace, carry_out
 from console.services.jobs import recorded
 from console.services.journal import Journal
@@ -317,7 +317,7 @@ class FakeRunner:
     refusal: why none can be started. tasks: those that were.
     """
 
-    def __init__(self, hypervisors: FakeHypervisors, repository: Repository) -> None:
+    def __init__(self, hypervisors: Hypervisors, repository: Repository) -> None:
         self.hypervisors = hypervisors
         self.repository = repository
         self.refusal: FleetError | None = None

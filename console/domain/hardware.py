@@ -162,7 +162,8 @@ class HostHardware:
     iommu: whether it has IOMMU groups. interrupt_remapping: None where the kernel does not tell (AMD). cpu_vendor:
     "GenuineIntel" or "AuthenticAMD". physical_bits: width of physical addresses. framebuffer: what draws the
     host's console before a real driver does ("efifb"), "" when nothing does. root_known: whether what is
-    under the root file system was found. whole: False where the kernel was not asked, and only libvirt told what it knows.
+    under the root file system was found. whole: False where the kernel was not asked: only libvirt told what it
+    knows.
     """
 
     at: datetime

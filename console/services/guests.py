@@ -129,6 +129,12 @@ def with_host_resources(fleet: Fleet, view: HostView, guest: Guest) -> Fleet:
     return replace(fleet, networks=networks, pools=pools)
 
 
+def _state_version(fleet: Fleet, old: Guest, kind: model.Kind) -> str | None:
+    """Return the release of a guest's first installation: that of the day on which it becomes a NixOS guest."""
+    becomes = kind is model.Kind.NIXOS and (not old.name or old.kind is not kind)
+    return old.state_version or (fleet.state_version if becomes else None)
+
+
 def _resolve(
     fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest | None
 ) -> tuple[Guest | None, dict[str, str]]:
@@ -153,7 +159,7 @@ def _resolve(
         old,
         name=name,
         kind=kind,
-        state_version=old.state_version or (fleet.state_version if kind is model.Kind.NIXOS else None),
+        state_version=_state_version(fleet, old, kind),
         vcpus=fields.parse("vcpus", wish.vcpus.strip(), parse_vcpus, 1),
         memory_kib=fields.parse("memory", wish.memory, values.parse_size_kib, 1),
         firmware=fields.parse("firmware", wish.firmware, one_of(model.Firmware), model.Firmware.BIOS),

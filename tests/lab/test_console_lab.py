@@ -22,8 +22,10 @@ from console.domain.observed import GuestState
 from console.domain.plan import ApplyMode
 from console.domain.standing import Standing
 from console.domain.verbs import Verb
+from console.drivers.base import Hypervisors
 from console.services.session import Session
 from console.services.wishes import BootChoice, GuestWish, PowerAction
+from tests.fakes import FakeRunner
 from tests.lab.guests import BOOTED, Lab
 from tests.lab.serial import read_until
 from tests.pty.place import end, libvirt_processes
@@ -136,8 +138,8 @@ def test_every_boot_source_boots(connection: libvirt.virConnect, place: Place, n
 class FailsAt:
     """The real hypervisors, except that the n-th verb is refused. Undoing works."""
 
-    def __init__(self, session: Session, nth: int) -> None:
-        self._real, self._left = session.hypervisors, nth
+    def __init__(self, real: Hypervisors, nth: int) -> None:
+        self._real, self._left = real, nth
         self.failed = False
 
     async def call(self, host: str, verb: Verb, *, timeout_s: float) -> None:
@@ -156,8 +158,8 @@ async def test_a_create_that_fails_leaves_nothing(
     before, files = listing(connection), (place.inventory / "hosts/lab-a.toml").read_text()
     plan = session.plan_create(wish(lab, "doomed", disk="64 MiB", autostart=True), start=True)
     assert len(plan.steps) == 4
-    failing = FailsAt(session, nth)
-    session._place = replace(session._place, hypervisors=failing)  # type: ignore[arg-type]
+    failing = FailsAt(session.hypervisors, nth)
+    session.runner = FakeRunner(failing, wiring.repository())  # type: ignore[arg-type]
     outcome = await session.apply(plan)
     assert failing.failed and not outcome.ok
     assert len(outcome.undone) == nth, "each step that was done is named as undone, and so is the inventory"

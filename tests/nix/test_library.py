@@ -357,9 +357,7 @@ def test_a_machine_s_own_module_wins_without_force(tmp_path: Path, machine: str)
 
 def test_kernel_parameters_of_a_host_are_replaced_as_a_list(tmp_path: Path) -> None:
     write(tmp_path, RICH)
-    text = (
-        'fleet.host.kernelParams = [ "quiet" ]; fleet.host.hugepages.count = 4; fleet.vfio.devices."0000:b3:00".bind'
-    )
+    text = 'fleet.host.kernelParams = [ "quiet" ]; fleet.host.hugepages.count = 4; fleet.vfio.devices."0000:b3:00".bind'
     (tmp_path / "machines/vhost-a.nix").write_text(f'{{ {text} = "never"; }}')
     params = evaluated(f"{of('vhost-a')}.settings.boot.kernelParams", tmp_path)
     assert params == ["quiet", "default_hugepagesz=1G", "hugepagesz=1G", "hugepages=4"]
@@ -456,8 +454,9 @@ def test_two_ways_out_are_told_apart_by_hand(tmp_path: Path) -> None:
 def test_one_machine_can_have_a_nixpkgs_and_modules_of_its_own(rich: Path) -> None:
     text = (
         f"(standin.self.lib.mkFleet {{ inventory = {rich}; modules = [ {{ networking.domain = ''all''; }} ];"
-        " machines.vhost-b = { nixpkgs.lib.nixosSystem = { modules, ... }: builtins.length modules; modules = [ { } ]; };"
-        ' }}).nixosConfigurations'
+        " machines.vhost-b = { nixpkgs.lib.nixosSystem = { modules, ... }: builtins.length modules;"
+        " modules = [ { } ]; };"
+        " }}).nixosConfigurations"
     ).replace("}})", "})")
     names = evaluated(f"let m = {text}; in [ m.vhost-a.settings.networking.domain (m.vhost-b > 8) ]", rich)
     assert names == ["all", True]
@@ -470,7 +469,8 @@ NEWER: dict[str, str] = {}
 def leaves(value: Any, options: Mapping[str, str], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield each option that is set with its value: the longest path that is an option, or the whole path if none."""
     name = known(path, options)
-    if name is not None and not options[name].startswith("attribute set of (submodule)") and "submodule" != options[name]:
+    kind = options[name] if name is not None else ""
+    if name is not None and kind != "submodule" and not kind.startswith("attribute set of (submodule)"):
         children = isinstance(value, dict) and any(known((*path, key), options) for key in value)
         if not children:
             yield path, value

@@ -221,7 +221,7 @@ async def test_an_edit_of_a_generated_file_is_never_overwritten_in_silence(kept:
     for refused in (regenerate(kept.folder, Git()), kept.session.preview(kept.session.plan_autostart([WEB], True))):
         with pytest.raises(FleetError, match=r"machines/vhost-a\.nix.*qd generate --overwrite"):
             await refused
-    with pytest.raises(FleetError, match="generated/vhost-a.nix"):
+    with pytest.raises(FleetError, match=r"generated/vhost-a\.nix"):
         await kept.create()
     assert kept.files()["generated/vhost-a.nix"] == edited and log(kept) == before
     assert (await kept.apply(kept.session.plan_add_host(host_wish()))).ok, "other machines' files do not matter"
