@@ -140,7 +140,7 @@ def test_a_card_that_another_has(tmp_path: Path) -> None:
     assert verdict(free, "in-use") is OK
     taken = replace(free, owners={"0000:65:00.1": "vhost-a/win-lab (off)"})
     assert verdict(taken, "in-use") is BLOCK
-    assert found(taken, "in-use").sentence == "It belongs to vhost-a/win-lab (off)."
+    assert found(taken, "in-use").sentence == "0000:65:00.1 belongs to vhost-a/win-lab (off)."
     tree.process(702, "qemu-system-x86", "/dev/vfio/28")
     if case(tree).functions[0].users is not None:
         assert verdict(case(tree), "in-use") is BLOCK

@@ -17,7 +17,8 @@ KEYS = {
     "enter": "\r",
     "tab": "\t",
     "shift+tab": "\x1b[Z",
-    "escape": "\x1b",
+    # As terminals with the kitty keyboard protocol send it. The bare byte and a key that follows at once are alt+key.
+    "escape": "\x1b[27u",
     "space": " ",
     "backspace": "\x7f",
     "up": "\x1b[A",
@@ -29,6 +30,7 @@ KEYS = {
     "pageup": "\x1b[5~",
     "pagedown": "\x1b[6~",
     "ctrl+c": "\x03",
+    "ctrl+q": "\x11",
     "ctrl+s": "\x13",
     "ctrl+u": "\x15",
 }
@@ -91,7 +93,7 @@ class Terminal:
     # What the operator does.
 
     def press(self, *keys: str) -> None:
-        """Press keys by name; a key without a name is itself. An escape waits for what it does before the next key."""
+        """Press keys by name; a key without a name is itself."""
         self._child.send("".join(KEYS.get(key, key) for key in keys))
 
     def type(self, text: str) -> None:

@@ -133,7 +133,7 @@ def test_without_libvirt_the_console_opens_and_says_what_to_install(place: Place
 
 def test_a_small_terminal_is_told_what_is_needed(place: Place) -> None:
     terminal = place.open("demo", columns=40, lines=10)
-    terminal.wait("Quarterdeck needs a larger terminal:", "at least 60 x 15")
+    terminal.wait("Quarterdeck needs a larger terminal:", "least 60 x 15")
     assert "vhost-a" not in terminal.text
     terminal.resize(80, 24)
     terminal.wait_line("▾ vhost-a", "10.0.0.11")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -139,10 +140,10 @@ def test_a_clock_that_is_an_hour_off_shows_no_nonsense(demo: Inventory, hours: i
     at = datetime.now(UTC) + timedelta(hours=hours)
     guest = GuestObservation(uuid="x", name="old", state=GuestState.RUNNING)
     remember(state, {"vhost-d": HostObservation(name="vhost-d", state=HostState.UP, seen_at=at, guests=(guest,))})
-    terminal = demo.open()
+    terminal = demo.open(lines=40)
     terminal.wait("hosts 3/4 up")
     row = terminal.wait_line("vhost-d", "☾")
-    assert "-" not in row.replace("vhost-d", "").partition("10.0")[0]
+    assert not re.search(r"-\d+[smhd]", row)
     assert ("1h" in row) == (hours < 0)
     shown = json.loads(demo.qd("host", "show", "vhost-d", "--json"))
     assert shown["seen_at"] is not None

@@ -141,7 +141,7 @@ def test_no_screen_lets_it_out_or_is_bent(odd: Inventory, columns: int, lines: i
     check(terminal)
     terminal.press("escape")
     terminal.wait_line("▾ vhost-a")
-    for key, words in (("p", "Apply the fleet"), ("H", "Z  [bold red]x["), (":", "what to do")):
+    for key, words in (("p", "Apply the fleet"), ("H", "of the inventory, newest first"), (":", "what to do")):
         terminal.press(key)
         terminal.wait(words)
         check(terminal)
@@ -156,6 +156,7 @@ def test_no_screen_lets_it_out_or_is_bent(odd: Inventory, columns: int, lines: i
             terminal.wait("[bold red]x[")
             check(terminal)
         terminal.press("escape")
+        terminal.wait_gone(words)
         terminal.wait_line("▾ vhost-a")
     terminal.press("/")
     terminal.type("web")

@@ -53,7 +53,7 @@ def in_use(case: Case) -> Finding:
         owner = case.owners[mine.address]
         guest = owner.partition(" ")[0]
         return say.block(
-            f"It belongs to {owner}.",
+            f"{mine.address} belongs to {owner}.",
             f"{mine.address} in {guest}",
             remedy=f"Choose another device, or take it from {guest} first.",
         )
