@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -13,6 +14,15 @@ __all__ = ["can_run_labs", "connection", "lab"]
 
 REQUIRED = [mark for mark in ("lab", "nix") if os.environ.get(f"QUARTERDECK_REQUIRE_{mark.upper()}") == "1"]
 ran: set[str] = set()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A run in the background hands that on to all that it starts, and ctrl+c would do nothing in a test's terminal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_part(config: pytest.Config) -> bool:
+    """Whether the run is one that need not come by every kind of test: a collection, or what failed once more."""
+    return bool(config.option.collectonly or config.option.lf)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,7 +43,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.option.collectonly:
+    if _is_part(session.config):
         return
     silent = [mark for mark in REQUIRED if mark not in ran]
     if silent and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
@@ -42,7 +52,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Says so after the closing line, which alone would read as if all was well."""
-    if config.option.collectonly:
+    if _is_part(config):
         return
     for mark in REQUIRED:
         if mark not in ran:
