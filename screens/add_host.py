@@ -23,7 +23,7 @@ from screens.form_screen import FormScreen
 from screens.lines import facts, hanging, title
 from screens.offers import own_keys
 from screens.plan_lines import cautions, happenings
-from screens.widgets import Line, Sheet
+from screens.widgets import Line, Sheet, is_open
 
 if TYPE_CHECKING:
     from console.services.session import Session
@@ -237,9 +237,11 @@ class AddHost(FormScreen):
             self.offered = await self.session.fetch_host_key(self.wish)
         except FleetError as error:
             self.wish = replace(self.wish, ssh_host_key=self.known_key())
-            self.say(error)
+            if is_open(self):
+                self.say(error)
         self._fetching = None
-        self.show_told()
+        if is_open(self):
+            self.show_told()
 
     async def action_pin(self) -> None:
         """Accept the key that was fetched and compared."""

@@ -18,7 +18,7 @@ from screens.history import History
 from screens.offers import key_of
 from screens.terminal import TerminalApp
 from screens.too_small import TooSmall, is_too_small
-from screens.widgets import KeysFooter, Notice, text_safe
+from screens.widgets import KeysFooter, Notice, is_open, text_safe
 from screens.work import Work
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
 
     def _front(self) -> ConsoleScreen | None:
         """Return the screen in front when it shows the store; there is none while the console is being left."""
-        stack = self.screen_stack
-        return stack[-1] if stack and isinstance(stack[-1], ConsoleScreen) else None
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        return screen if isinstance(screen, ConsoleScreen) and is_open(screen) else None
 
     def show_error(self, error: FleetError) -> None:
         """Show an error where the operator looks: in the uppermost screen that has a place for it."""

@@ -20,7 +20,7 @@ from screens.actions import BY_ID, actions_in
 from screens.offers import footer_keys, is_bound
 from screens.situation import Situation
 from screens.terminal import TerminalApp
-from screens.widgets import Header, KeysFooter, Notice, StatusLine
+from screens.widgets import Header, KeysFooter, Notice, StatusLine, is_open
 from screens.work import Work
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class ConsoleScreen(Screen[None]):
     def show_store(self) -> None:
         """Show what the store says now."""
         raise NotImplementedError
+
+    def show_once_laid_out(self) -> None:
+        """Have the store shown as soon as the screen has its new size, if it is still open then."""
+        self.call_after_refresh(lambda: self.show_store() if is_open(self) else None)
 
     def show_ages(self) -> None:
         """Paint again what shows an age: a second passed."""

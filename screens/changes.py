@@ -18,7 +18,7 @@ from screens.diff import DiffScreen
 from screens.job_lines import moment
 from screens.offers import own_keys
 from screens.plan_lines import diff_lines
-from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, line_width
+from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, is_open, line_width
 
 if TYPE_CHECKING:
     from console.services.session import Session
@@ -84,11 +84,14 @@ class ChangesScreen(Screen[None]):
         try:
             self.commits = await self.session.history(LIMIT)
         except FleetError as error:
-            self.query_one(Notice).show_error(error)
+            if is_open(self):
+                self.query_one(Notice).show_error(error)
         self.show_commits()
 
     def show_commits(self) -> None:
         """Show what was read."""
+        if not is_open(self):
+            return
         rows, commits = self.query_one("#changes-rows", Sheet), self.commits
         which = f"the newest {LIMIT} changes" if commits and len(commits) == LIMIT else "newest first"
         self.query_one(Header).show([[("History", "title"), (f"   of the inventory, {which}", "quiet")]])
@@ -129,6 +132,8 @@ class ChangesScreen(Screen[None]):
                 self._diffs[commit.id] = diff_lines(Plan(title=commit.subject, files=(await self._file(commit),)))
             except FleetError as error:
                 self._diffs[commit.id] = [[("✖ ", "bad"), (error.title, "")]]
+        if not is_open(self):
+            return
         self.beside.show(self._diffs[commit.id])
         self.query_one("#changes-pane", VerticalScroll).scroll_home(animate=False)
 

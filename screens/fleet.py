@@ -29,7 +29,7 @@ from screens.offers import bindings
 from screens.situation import Situation
 from screens.subject import Subject
 from screens.totals import Tally, Totals, totals_line
-from screens.widgets import Line, Sheet, wrapped
+from screens.widgets import Line, Sheet, is_open, wrapped
 from screens.work import Work
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class FleetScreen(FleetMoves):
     def on_resize(self, event: Resize) -> None:
         """Put the detail below or beside the list."""
         self.set_class(event.size.width >= WIDE, "-wide")
-        self.call_after_refresh(self._show_around)
+        self.call_after_refresh(lambda: self._show_around() if is_open(self) else None)
 
     def situation(self) -> Situation:
         """Return the row under the cursor."""

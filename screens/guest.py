@@ -63,7 +63,7 @@ class GuestScreen(ScrollingScreen):
     def on_resize(self, event: Resize) -> None:
         """Put the graphs above or beside the facts."""
         self.set_class(event.size.width >= WIDE, "-wide")
-        self.call_after_refresh(self.show_store)
+        self.show_once_laid_out()
 
     def situation(self) -> Situation:
         """Return the guest and its host; neither once it is gone."""

@@ -62,7 +62,7 @@ class HostScreen(ScrollingScreen):
     def on_resize(self, event: Resize) -> None:
         """Put the facts below or beside the rest."""
         self.set_class(event.size.width >= WIDE, "-wide")
-        self.call_after_refresh(self.show_store)
+        self.show_once_laid_out()
 
     def situation(self) -> Situation:
         """Return the host; none once it is gone."""

@@ -70,7 +70,7 @@ class JobsScreen(ScrollingScreen):
     def on_resize(self, event: Resize) -> None:
         """Put the job below or beside the list."""
         self.set_class(event.size.width >= WIDE, "-wide")
-        self.call_after_refresh(self.show_store)
+        self.show_once_laid_out()
 
     @property
     def cursor(self) -> int:
@@ -184,7 +184,7 @@ class JobsScreen(ScrollingScreen):
         self.pane.scroll_home(animate=False)
         self.show_store()
         # The pane has another size now.
-        self.call_after_refresh(self.show_store)
+        self.show_once_laid_out()
 
     def act_open_job(self) -> None:
         """Show the job alone; once more, the list again."""

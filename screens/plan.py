@@ -23,7 +23,7 @@ from screens.form import Box, typed
 from screens.lines import hanging, title
 from screens.offers import own, own_keys
 from screens.plan_lines import cautions, counts, whole_plan
-from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, line_width
+from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, is_open, line_width
 
 if TYPE_CHECKING:
     from console.services.session import Session
@@ -103,7 +103,8 @@ class PlanScreen(Screen[Outcome | None]):
         try:
             shown = await self.session.preview(plan)
         except FleetError as error:
-            self.query_one(Notice).show_error(error)
+            if is_open(self):
+                self.query_one(Notice).show_error(error)
         else:
             # Meanwhile other disks may have been typed.
             self.plan = shown if self.plan is plan else self.plan
@@ -111,6 +112,8 @@ class PlanScreen(Screen[Outcome | None]):
 
     def show_plan(self) -> None:
         """Lay the plan out for the width that there is."""
+        if not is_open(self):
+            return
         width = self.size.width - 3
         self.query_one("#plan-lines", Sheet).show(self._lines(width))
         if self.disks:

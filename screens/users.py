@@ -19,7 +19,7 @@ from screens.confirm import Confirm
 from screens.edit_user import EditUser
 from screens.lines import facts
 from screens.offers import own_keys
-from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, wrapped
+from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, is_open, wrapped
 
 if TYPE_CHECKING:
     from console.services.session import Session
@@ -92,7 +92,7 @@ class UsersScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """Lay out for the new width."""
-        self.call_after_refresh(self.show_store)
+        self.call_after_refresh(lambda: self.show_store() if is_open(self) else None)
 
     def show_store(self) -> None:
         """Show the users as the inventory has them now."""

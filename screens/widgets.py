@@ -7,10 +7,12 @@ is painted; nothing is ever read as markup.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.geometry import Region, Size
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -28,6 +30,11 @@ FLASH_S = 3.0
 """How long a sentence stands in place of the keys."""
 
 COMPONENTS = frozenset(f"sheet--{name}" for name in STYLES)
+
+
+def is_open(screen: Screen[Any]) -> bool:
+    """Return True until a screen, or the console, is left: what arrives after that is for nobody."""
+    return screen.is_attached and screen in screen.app.screen_stack
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

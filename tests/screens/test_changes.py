@@ -45,6 +45,24 @@ async def test_history_diff_and_undo(world: World) -> None:
         assert session.store.fleet.hosts["vhost-b"].labels == ("rack-1",)
 
 
+async def test_what_was_read_for_a_screen_that_was_left_is_for_nobody(world: World) -> None:
+    async with console(world, 160, 48) as pilot:
+        await pilot.press("H")
+        await until(pilot, lambda: "Begin" in text(pilot))
+        history = pilot.app.screen
+        assert isinstance(history, ChangesScreen)
+        await pilot.press("escape")
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PlanScreen))
+        plan = pilot.app.screen
+        assert isinstance(plan, PlanScreen)
+        await pilot.press("escape")
+        await settled(pilot)
+        history.show_commits()
+        plan.show_plan()
+        assert "vhost-a" in text(pilot)
+
+
 async def test_what_cannot_be_undone_is_said(world: World) -> None:
     async with console(world) as pilot:
         await pilot.press("H")

@@ -265,6 +265,8 @@ async def console(world: World, width: int = 80, height: int = 24) -> AsyncItera
     async with app.run_test(size=(width, height)) as pilot:
         await settled(pilot)
         yield pilot
+        # As an operator leaves it: what comes from the hosts from here on is painted nowhere.
+        app.exit()
 
 
 async def settled(pilot: Pilot[None]) -> None:
