@@ -33,6 +33,7 @@ in
     fleet.firstBoot.enable = mkDefault true;
 
     # The base has no account to log in to, and asks for an address with any card: it lives for one start alone.
+    system.stateVersion = mkIf (config.fleet.guest == null) (mkDefault lib.trivial.release);
     users.allowNoPasswordLogin = mkIf (config.fleet.guest == null) (mkDefault true);
     systemd.network.networks = mkIf (config.fleet.guest == null) {
       "90-any" = {
@@ -51,7 +52,7 @@ in
           partitionTableType = if uefi then "efi" else "legacy";
           copyChannel = false;
         }
-      }/nixos.qcow2 $out
+      }/*.qcow2 $out
     '';
   };
 }

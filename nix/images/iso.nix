@@ -4,7 +4,7 @@
 {
   imports = [
     (modulesPath + "/installer/cd-dvd/iso-image.nix")
-    (modulesPath + "/profiles/all-hardware.nix")
+    ./all-hardware.nix
     ../modules/installer.nix
   ];
 

@@ -10,7 +10,7 @@
 {
   imports = [
     (modulesPath + "/installer/netboot/netboot.nix")
-    (modulesPath + "/profiles/all-hardware.nix")
+    ./all-hardware.nix
     ../modules/installer.nix
   ];
 

@@ -1,11 +1,9 @@
 # The installer as an SD card for aarch64 and the Raspberry Pi: `config.system.build.sdImage`.
-{ lib, modulesPath, ... }:
+{ modulesPath, ... }:
 
 {
   imports = [
     (modulesPath + "/installer/sd-card/sd-image-aarch64.nix")
     ../modules/installer.nix
   ];
-
-  sdImage.imageBaseName = lib.mkDefault "fleet-installer";
 }

@@ -148,16 +148,16 @@ in
 
     (mkIf cfg.init {
       systemd.services.quarterdeck-init = {
-        description = "Begins the inventory";
+        description = mkDefault "Begins the inventory";
         wantedBy = [ "multi-user.target" ];
         after = [ "systemd-tmpfiles-setup.service" ];
-        unitConfig.ConditionPathExists = "!${cfg.inventory}/fleet.toml";
+        unitConfig.ConditionPathExists = mkDefault "!${cfg.inventory}/fleet.toml";
         path = [
           cfg.package
           pkgs.coreutils
           pkgs.git
         ];
-        environment = {
+        environment = mapAttrs (_: mkDefault) {
           HOME = "/root";
           GIT_AUTHOR_NAME = "Quarterdeck";
           GIT_AUTHOR_EMAIL = "quarterdeck@${config.networking.hostName}";
@@ -177,15 +177,15 @@ in
     (mkIf cfg.dashboard.enable {
       users.groups.quarterdeck-dashboard = { };
       users.users.quarterdeck-dashboard = {
-        isSystemUser = true;
-        group = "quarterdeck-dashboard";
+        isSystemUser = mkDefault true;
+        group = mkDefault "quarterdeck-dashboard";
         home = mkDefault "/var/lib/quarterdeck-dashboard";
-        description = "The dashboard on ${cfg.dashboard.tty}";
+        description = mkDefault "The dashboard on ${cfg.dashboard.tty}";
       };
 
       systemd.services."getty@${cfg.dashboard.tty}".enable = mkDefault false;
       systemd.services.quarterdeck-dashboard = {
-        description = "Dashboard of the fleet";
+        description = mkDefault "Dashboard of the fleet";
         wantedBy = [ "multi-user.target" ];
         after = [
           "network.target"

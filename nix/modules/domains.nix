@@ -13,8 +13,10 @@
 let
   inherit (lib)
     escapeXML
+    mapAttrs
     mapAttrs'
     mapAttrsToList
+    mkDefault
     nameValuePair
     ;
   inherit (config) fleet;
@@ -61,10 +63,10 @@ let
   // mapAttrs' (name: guest: nameValuePair "fleet/guests/${name}.xml" { text = guest.xml; }) guests;
 in
 {
-  environment.etc = files;
+  environment.etc = mapAttrs (_: file: { text = mkDefault file.text; }) files;
 
   systemd.services.fleet-domains = {
-    description = "Networks, pools and new guests of the fleet";
+    description = mkDefault "Networks, pools and new guests of the fleet";
     wantedBy = [ "multi-user.target" ];
     requires = [ "libvirtd.service" ];
     after = [
@@ -79,12 +81,12 @@ in
       pkgs.gnused
       config.virtualisation.libvirtd.package
     ];
-    environment = {
+    environment = mapAttrs (_: mkDefault) {
       FROM = "/etc/fleet";
       STATE = "/var/lib/fleet/domains";
       LIBVIRT_DEFAULT_URI = "qemu:///system";
     };
-    serviceConfig = {
+    serviceConfig = mapAttrs (_: mkDefault) {
       Type = "oneshot";
       RemainAfterExit = true;
       ExecStart = "${pkgs.runtimeShell} ${../scripts/define-domains.sh}";

@@ -57,7 +57,7 @@ in
     ];
 
     systemd.services.fleet-first-boot = {
-      description = "First boot: this machine's own configuration";
+      description = mkDefault "First boot: this machine's own configuration";
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
       after = [
@@ -65,7 +65,7 @@ in
         "local-fs.target"
       ];
       path = [ "/run/current-system/sw" ];
-      environment = {
+      environment = mapAttrs (_: mkDefault) {
         HOME = "/root";
         NIX_PATH = lib.concatStringsSep ":" config.nix.nixPath;
       };

@@ -121,7 +121,7 @@ in
     ++ lib.mapAttrsToList (name: _: "L+ /var/lib/fleet/guests/${name}.iso - - - - ${self name}") guests;
 
     systemd.services.fleet-guest-bases = {
-      description = "Base images of NixOS guests, as volumes of the pools";
+      description = mkDefault "Base images of NixOS guests, as volumes of the pools";
       wantedBy = [ "multi-user.target" ];
       after = [ "libvirtd.service" ];
       unitConfig.RequiresMountsFor = lib.mapAttrsToList (_: pool: pool.path) fleet.pools;

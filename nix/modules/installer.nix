@@ -92,11 +92,11 @@ in
     '';
     boot.initrd.systemd.services = mkIf (cfg.handedKeys && config.boot.initrd.systemd.enable) {
       fleet-handed-keys = {
-        description = "SSH keys from the second initrd archive";
+        description = mkDefault "SSH keys from the second initrd archive";
         wantedBy = [ "initrd.target" ];
         before = [ "initrd.target" ];
         after = [ "initrd-fs.target" ];
-        unitConfig = {
+        unitConfig = mapAttrs (_: mkDefault) {
           DefaultDependencies = false;
           RequiresMountsFor = "/sysroot";
         };
@@ -109,7 +109,7 @@ in
     };
 
     systemd.services.fleet-hardware-report = {
-      description = "Hardware report";
+      description = mkDefault "Hardware report";
       wantedBy = [ "multi-user.target" ];
       # The host key is part of the report, and is made when sshd first starts.
       wants = [ "sshd.service" ];

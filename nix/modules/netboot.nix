@@ -182,13 +182,13 @@ in
 
     users.groups.fleet-netboot = { };
     users.users.fleet-netboot = {
-      isSystemUser = true;
-      group = "fleet-netboot";
-      description = "Writes what the netboot server answers";
+      isSystemUser = mkDefault true;
+      group = mkDefault "fleet-netboot";
+      description = mkDefault "Writes what the netboot server answers";
       extraGroups = mkIf config.services.quarterdeck.enable or false [ config.services.quarterdeck.group ];
     };
     systemd.services.fleet-netboot = {
-      description = "Netboot menus and reservations from the inventory";
+      description = mkDefault "Netboot menus and reservations from the inventory";
       wantedBy = [ "multi-user.target" ];
       before = [
         "dnsmasq.service"
@@ -199,7 +199,7 @@ in
         pkgs.coreutils
         pkgs.jq
       ];
-      environment = {
+      environment = mapAttrs (_: mkDefault) {
         FOLDER = folder;
         LOADERS = loaders;
         IMAGES = images;
@@ -231,9 +231,9 @@ in
     };
     systemd.paths = optionalAttrs (cfg.inventory != null) {
       fleet-netboot = {
-        description = "The inventory, for the netboot server";
+        description = mkDefault "The inventory, for the netboot server";
         wantedBy = [ "multi-user.target" ];
-        pathConfig.PathChanged = "${cfg.inventory}/generated";
+        pathConfig.PathChanged = mkDefault "${cfg.inventory}/generated";
       };
     };
   };

@@ -70,12 +70,12 @@ in
     boot.initrd.preDeviceCommands = mkIf (functions != [ ] && !config.boot.initrd.systemd.enable) script;
     boot.initrd.systemd.services = mkIf (functions != [ ] && config.boot.initrd.systemd.enable) {
       fleet-vfio = {
-        description = "Hold PCI devices for guests";
+        description = mkDefault "Hold PCI devices for guests";
         wantedBy = [ "initrd.target" ];
         before = [ "systemd-udev-trigger.service" ];
         after = [ "systemd-modules-load.service" ];
-        unitConfig.DefaultDependencies = false;
-        serviceConfig.Type = "oneshot";
+        unitConfig.DefaultDependencies = mkDefault false;
+        serviceConfig.Type = mkDefault "oneshot";
         inherit script;
       };
     };

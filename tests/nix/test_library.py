@@ -355,6 +355,53 @@ def test_a_machine_s_own_module_wins_without_force(tmp_path: Path, machine: str)
     assert found == expected
 
 
+ROLES = """
+fleet.netboot = {
+  enable = true;
+  installer.enable = false;
+};
+fleet.guestImages = {
+  enable = true;
+  images.bios = "/image";
+};
+services.quarterdeck = {
+  enable = true;
+  dashboard.enable = true;
+};
+"""
+JOINED = ("script", "preStart", "preDeviceCommands", "extraConfig")
+"""Texts that NixOS makes of all that modules say, one after the other."""
+
+
+def scalars(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every setting that is neither a list nor a set."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from scalars(inner, (*path, key))
+    elif not isinstance(value, list) and path[-1] not in JOINED and path[0] != "nixpkgs":
+        yield path, value
+
+
+@pytest.mark.parametrize("machine", ["vhost-a", "1a"])
+def test_whatever_the_library_says_gives_way_to_a_machine_s_own_module(tmp_path: Path, machine: str) -> None:
+    write(tmp_path, RICH)
+    own = tmp_path / f"machines/{machine}.nix"
+    roles = ROLES if machine == "vhost-a" else ""
+    own.write_text(f"{{ {roles} }}")
+    said = evaluated(f"{of(machine)}.settings", tmp_path)
+    said["services"].pop("quarterdeck", None)
+
+    def other(value: Any) -> Value:
+        return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"other {value}"
+
+    wanted = {path: other(value) for path, value in scalars(said)}
+    assert len(wanted) > 20
+    text = "".join(f"{'.'.join(map(nix_value, path))} = {nix_value(value)};\n" for path, value in wanted.items())
+    own.write_text(f"{{ {roles} {text} }}")
+    found = dict(scalars(evaluated(f"{of(machine)}.settings", tmp_path)))
+    assert {path: found[path] for path in wanted} == wanted
+
+
 def test_kernel_parameters_of_a_host_are_replaced_as_a_list(tmp_path: Path) -> None:
     write(tmp_path, RICH)
     text = 'fleet.host.kernelParams = [ "quiet" ]; fleet.host.hugepages.count = 4; fleet.vfio.devices."0000:b3:00".bind'

@@ -137,6 +137,28 @@ def test_the_installer_lets_in_by_key_alone_and_reports() -> None:
 
 
 @pytest.mark.nix
+@pytest.mark.parametrize("release", ["24.11", "25.05"])
+def test_the_installer_has_all_drivers_on_releases_where_that_is_a_switch(tmp_path: Path, release: str) -> None:
+    profile = tmp_path / "profiles" / "all-hardware.nix"
+    profile.parent.mkdir()
+    if release == "24.11":
+        profile.write_text("{ hardware.enableRedistributableFirmware = true; }")
+    else:
+        profile.write_text(
+            "{ config, lib, ... }: { options.hardware.enableAllHardware = lib.mkOption { default = false; "
+            "type = lib.types.bool; }; config = lib.mkIf config.hardware.enableAllHardware { "
+            "hardware.enableRedistributableFirmware = true; }; }"
+        )
+    text = (
+        f"((import {ROOT}/tests/nix/standin).lib.evaluate {{ modules = [ {ROOT}/nix/images/all-hardware.nix ]; "
+        f"args.modulesPath = {tmp_path}; }}).config.hardware.enableRedistributableFirmware"
+    )
+    command = ["nix-instantiate", "--eval", "--strict", "--json", "--store", "dummy://", "--expr", text]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "true", done.stderr
+
+
+@pytest.mark.nix
 @pytest.mark.parametrize("systemd", [False, True])
 def test_handed_keys_are_for_either_kind_of_stage_1(systemd: bool) -> None:
     handed = "{ fleet.installer.handedKeys = true; boot.initrd.systemd.enable = SYSTEMD; }"
