@@ -291,25 +291,19 @@ FLAKE = """\
 {
   description = DESCRIPTION;
 
-  outputs =
-    { self }:
-    let
-      # Flakes see only the files that git knows; Quarterdeck adds the ones it writes.
-      entries = if builtins.pathExists ./generated then builtins.readDir ./generated else { };
-      machine = file: builtins.match "(.*)\\\\.nix" file;
-      files = builtins.filter (file: machine file != null) (builtins.attrNames entries);
-    in
-    {
-      # What Quarterdeck knows of each machine: `nix eval .#fleet.HOST.host.address`.
-      fleet = builtins.listToAttrs (
-        map (file: {
-          name = builtins.head (machine file);
-          value = (import (./generated + "/${file}")).fleet;
-        }) files
-      );
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-25.11";
+    # Where you have Quarterdeck from: "path:/srv/quarterdeck" will do too.
+    quarterdeck.url = "github:quarterdeck/quarterdeck";
+    quarterdeck.inputs.nixpkgs.follows = "nixpkgs";
+  };
 
-      # The place for nixosConfigurations: one for each machine, from its data above and from
-      # machines/<machine>.nix where you have written one.
+  outputs =
+    { quarterdeck, ... }:
+    {
+      # nixosConfigurations: one for each file of generated/, with machines/<machine>.nix where you have written one.
+      # fleet: what Quarterdeck knows of each machine. packages: the installer's images.
+      inherit (quarterdeck.lib.mkFleet { inventory = ./.; }) fleet nixosConfigurations packages;
     };
 }
 """

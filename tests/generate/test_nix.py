@@ -36,6 +36,7 @@ from tests.generate.test_domain_xml import FLEET, GPU, GUEST, LAN, SYSTEM
 from tests.generate.test_domain_xml import host as make_host
 from tests.strategies import fleets
 
+ROOT = Path(__file__).parents[2]
 LAB = Network(name="lab", bridge="br20", subnet="10.0.20.0/24", vlan=20)
 
 AWKWARD = (
@@ -170,7 +171,10 @@ def test_every_machine_s_file_is_its_data(nix: None, tmp_path_factory: pytest.Te
 def test_the_flake_shows_the_data_of_every_machine(nix: None, tmp_path: Path) -> None:
     fleet = replace(FLEET, name='${a} "b"', hosts={"vhost-a": host(GUEST), "v.b": host(name="v.b")})
     write(tmp_path, {"flake.nix": flake_nix(fleet)})
-    outputs = f"((import {tmp_path}/flake.nix).outputs {{ self = null; }}).fleet"
+    # What nix hands to a flake, with a nixpkgs that has nothing in it.
+    quarterdeck = f"(import {ROOT}/tests/nix/standin).self"
+    made = f"((import {tmp_path}/flake.nix).outputs {{ quarterdeck = {quarterdeck}; }})"
+    outputs = f"{made}.fleet"
     assert evaluated(outputs) == {}
     write(tmp_path, generated_files(fleet))
     (tmp_path / "generated/notes.txt").write_text("not a machine")
@@ -178,7 +182,18 @@ def test_the_flake_shows_the_data_of_every_machine(nix: None, tmp_path: Path) ->
         name: plain(machine_data(fleet, home))["fleet"]  # type: ignore[index]
         for name, home in fleet.hosts.items()
     }
+    assert evaluated(f"builtins.attrNames {made}.nixosConfigurations") == ["v.b", "vhost-a"]
+    assert evaluated(f"builtins.attrNames {made}.packages") == ["aarch64-linux", "x86_64-linux"]
+    assert evaluated(f"{made}.nixosConfigurations.vhost-a.settings.networking.hostName") == "vhost-a"
     assert evaluated(f"(import {tmp_path}/flake.nix).description") == '${a} "b": a fleet of NixOS hypervisors'
+
+
+def test_the_template_is_the_flake_that_an_inventory_begins_with() -> None:
+    def content(text: str) -> list[str]:
+        return [line for line in text.splitlines() if not line.startswith(("#", "  description ="))]
+
+    template = (ROOT / "nix/templates/default/flake.nix").read_text()
+    assert content(template) == content(flake_nix(FLEET))
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
