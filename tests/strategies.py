@@ -112,10 +112,21 @@ def disks(draw: st.DrawFn, pools: tuple[str, ...]) -> dict[str, Disk]:
 
 def nics(networks: tuple[str, ...]) -> st.SearchStrategy[dict[str, Nic]]:
     """The network cards of one guest."""
-    nic = st.builds(Nic, name=names(), network=st.sampled_from(networks), mac=macs(), address=st.none() | addresses())
-    return st.lists(nic, max_size=3, unique_by=(lambda n: n.name, lambda n: n.mac)).map(
-        lambda found: named(found, lambda n: n.name)
+    nic = st.builds(
+        Nic,
+        name=names(),
+        network=st.sampled_from(networks),
+        mac=macs(),
+        address=st.none() | addresses(),
+        default_route=st.booleans(),
     )
+
+    def one_way_out(found: list[Nic]) -> dict[str, Nic]:
+        ways_out = [each.name for each in found if each.default_route]
+        one = [replace(each, default_route=each.name in ways_out[:1]) for each in found]
+        return named(one, lambda n: n.name)
+
+    return st.lists(nic, max_size=3, unique_by=(lambda n: n.name, lambda n: n.mac)).map(one_way_out)
 
 
 @st.composite

@@ -172,6 +172,8 @@ def guest_breaches(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...]
                 yield ("nics", nic.name, "address"), f"{nic.address} is not inside {network.subnet} ({network.name})."
             elif network.gateway == address:
                 yield ("nics", nic.name, "address"), f"{address} is the gateway of {network.name}."
+    if guest.kind is Kind.NIXOS:
+        yield from _ways_out(fleet, guest)
     if guest.netboot is not None and guest.netboot not in fleet.netboot.entries:
         yield ("netboot",), _unknown("netboot entry", guest.netboot, fleet.netboot.entries)
     for place, entry in enumerate(guest.boot):
@@ -180,6 +182,22 @@ def guest_breaches(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...]
             yield ("boot",), f'"{entry}" names no {kind} of this guest.'
         elif entry in guest.boot[:place]:
             yield ("boot",), f'"{entry}" stands twice.'
+
+
+def _ways_out(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the cards of a NixOS guest that would be a second way out: which one is taken would be chance."""
+    first: dict[bool, str] = {}
+    for nic in guest.nics.values():
+        network = fleet.networks.get(nic.network)
+        if network is None or not (nic.default_route and nic.address and network.gateway):
+            continue
+        other = first.setdefault(":" in network.gateway, nic.name)
+        if other != nic.name:
+            yield (
+                ("nics", nic.name),
+                f"{other} and {nic.name} of {guest.name} both lead to a default gateway: write default_route = false "
+                "in all but one.",
+            )
 
 
 def _unreported(host: Host, device: Device) -> str:

@@ -91,12 +91,16 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
-    """One virtual network card; address is what the operator says it has ("10.0.0.51/24") or None."""
+    """One virtual network card; address is what the operator says it has ("10.0.0.51/24") or None.
+
+    default_route: a NixOS guest with an address leaves by the gateway of this card's network, if that has one.
+    """
 
     name: str
     network: str
     mac: str
     address: str | None = None
+    default_route: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -270,7 +270,13 @@ def _guest(fleet: Fleet, guest: Guest) -> dict[str, Value]:
             for name, disk in guest.disks.items()
         },
         "nics": {
-            name: {"network": nic.network, "mac": nic.mac, "address": nic.address} for name, nic in guest.nics.items()
+            name: {
+                "network": nic.network,
+                "mac": nic.mac,
+                "address": nic.address,
+                **({} if nic.default_route else {"defaultRoute": False}),
+            }
+            for name, nic in guest.nics.items()
         },
         "devices": {
             name: {

@@ -121,7 +121,9 @@ class NicTable(Table):
     mac: Mac | None = None
     """Its MAC address; derived from the names when left out, so that it never changes."""
     address: Address | None = None
-    """The address that the guest has or is to have there; nothing sets it inside the guest."""
+    """The address that the guest has or is to have there; set inside NixOS guests alone."""
+    default_route: bool = True
+    """Whether a NixOS guest with an address leaves by this network's gateway: by one of its cards alone."""
 
 
 class DeviceTable(Table):
@@ -416,7 +418,11 @@ def _guest(identity: str, name: str, table: GuestTable) -> model.Guest:
     disks = _disks(table.disks)
     nics = {
         key: model.Nic(
-            name=key, network=nic.network, mac=nic.mac or derived_mac(f"{identity}/{key}"), address=nic.address
+            name=key,
+            network=nic.network,
+            mac=nic.mac or derived_mac(f"{identity}/{key}"),
+            address=nic.address,
+            default_route=nic.default_route,
         )
         for key, nic in table.nics.items()
     }

@@ -61,7 +61,11 @@ def guest_table(guest: model.Guest) -> Table:
             else None,
             disks={name: _disk(disk) for name, disk in guest.disks.items()},
             nics={
-                name: _filled(network=nic.network, mac=nic.mac, address=nic.address) for name, nic in guest.nics.items()
+                name: {
+                    **_filled(network=nic.network, mac=nic.mac, address=nic.address),
+                    **({} if nic.default_route else {"default_route": False}),
+                }
+                for name, nic in guest.nics.items()
             },
             devices={
                 name: _filled(

@@ -100,7 +100,7 @@ let
       several =
         names:
         refuse (lib.length names > 1) "fleet.guest.nics"
-          "${concatStringsSep " and " names} both have a default gateway. Set defaultRoute = false on all but one.";
+          "${concatStringsSep " and " names} both have a default gateway. Write default_route = false in all but one.";
     in
     [
       (several (attrNames (filterAttrs isV6 out)))

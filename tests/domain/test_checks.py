@@ -211,6 +211,30 @@ def test_a_machine_has_one_default_gateway() -> None:
     assert breach.path == ("address",) and "10.0.0.1 (lan) and 10.0.0.2 (wide)" in breach.message
 
 
+def test_a_nixos_guest_has_one_default_gateway_of_a_family() -> None:
+    nets = {
+        "lan": Network(name="lan", bridge="br0", subnet="10.0.0.0/24", gateway="10.0.0.1"),
+        "lab": Network(name="lab", bridge="br1", subnet="10.1.0.0/24", gateway="10.1.0.1"),
+        "six": Network(name="six", bridge="br2", subnet="fd00::/64", gateway="fd00::1"),
+        "deaf": Network(name="deaf", bridge="br3", subnet="10.2.0.0/24"),
+    }
+    addresses = {"lan": "10.0.0.51/24", "lab": "10.1.0.51/24", "six": "fd00::51/64", "deaf": "10.2.0.51/24"}
+    nics = {
+        name: Nic(name=name, network=name, mac=f"52:54:00:20:00:{number:02x}", address=address)
+        for number, (name, address) in enumerate(addresses.items())
+    }
+    two = replace(WEB, kind=Kind.NIXOS, nics=nics)
+    [breach] = breaches(fleet(two, networks=nets))
+    assert (breach.host, breach.path) == ("a", ("guests", "web", "nics", "lab"))
+    assert "lan and lab of web" in breach.message and "default_route = false" in breach.message
+    assert breaches(fleet(replace(two, kind=Kind.PLAIN), networks=nets)) == []
+    for name in ("lan", "lab"):
+        one = replace(two, nics={**nics, name: replace(nics[name], default_route=False)})
+        assert breaches(fleet(one, networks=nets)) == []
+    asks = replace(two, nics={**nics, "lab": replace(nics["lab"], address=None)})
+    assert breaches(fleet(asks, networks=nets)) == []
+
+
 def test_what_netboot_names_is_there() -> None:
     found = breaches(Fleet(name="f", id="i", netboot=Netboot(server="vhost-x", network="lan")))
     assert [breach.path for breach in found] == [("netboot", "server"), ("netboot", "network")]

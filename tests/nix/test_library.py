@@ -490,10 +490,14 @@ def test_bad_input_is_refused_with_the_names_of_machine_and_key(
     assert all(word in done.stderr for word in words), done.stderr[:1500]
 
 
-def test_two_ways_out_are_told_apart_by_hand(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["inventory", "module"])
+def test_two_ways_out_are_told_apart(tmp_path: Path, by: str) -> None:
     nics = {"lan": nic("lan", 1, "10.0.0.5/24"), "lab": nic("lab", 2, "10.0.20.5/24")}
+    if by == "inventory":
+        nics["lab"] = replace(nics["lab"], default_route=False)
     write(tmp_path, fleet_of(replace(ONE, guests={"one": guest("one", kind=Kind.NIXOS, nics=nics)})))
-    (tmp_path / "machines/one.nix").write_text("{ fleet.guest.nics.lab.defaultRoute = false; }")
+    if by == "module":
+        (tmp_path / "machines/one.nix").write_text("{ fleet.guest.nics.lab.defaultRoute = false; }")
     networks = evaluated(f"assert {of('one')}.failed == [ ]; {of('one')}.settings.systemd.network.networks", tmp_path)
     assert networks["10-lan"]["gateway"] == ["10.0.0.1"] and networks["10-lab"]["gateway"] == []
 
