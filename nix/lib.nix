@@ -55,7 +55,7 @@ inputs:
           ./modules/netboot.nix
           inputs.self.nixosModules.console
           disko.nixosModules.disko
-          { fleet.guestImages.inventory = root; }
+          ({ lib, ... }: { fleet.guestImages.inventory = lib.mkDefault root; })
         ];
         guest = [ ./modules/guest.nix ];
       };
