@@ -208,6 +208,21 @@ def generate(options: Namespace) -> int:
     return 0
 
 
+def export(options: Namespace) -> int:
+    """qd export HOST: it as one NixOS module that needs neither the library nor the inventory."""
+    from console.generate.plain_module import plain_module
+    from console.inventory.files import read_inventory
+
+    inventory = read_inventory(inventory_folder(options.inventory))
+    inventory.require_sound()
+    hosts = inventory.fleet.hosts
+    if options.host not in hosts:
+        known = ", ".join(hosts) or "none yet"
+        raise FleetError(f"There is no host {shown(options.host)} in the inventory.", f"Known hosts: {known}.")
+    sys.stdout.write(plain_module(inventory.fleet, hosts[options.host]))
+    return 0
+
+
 def _check_generated(folder: Path) -> int:
     from console.services.change import generated_findings
 

@@ -82,6 +82,8 @@ def build() -> argparse.ArgumentParser:
     how = generate.add_mutually_exclusive_group()
     how.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if stale or edited")
     how.add_argument("--overwrite", action="store_true", help="also those that were edited by hand: the edits are lost")
+    export = command(commands, "export", "print a host as one plain NixOS module, to do without", "fleet", "export")
+    _looks(export).add_argument("host", metavar="HOST")
     _history(_looks(command(commands, "history", "show who changed what, and when", "history", "history")), common)
     undo = command(commands, "undo", "undo the last change of the inventory", "history", "undo")
     undo.add_argument("--plan", action="store_true", help="only show what it would do")

@@ -203,6 +203,14 @@ def test_a_guest_on_a_host_that_is_down_is_written_and_pending(place: Place, dem
     assert done.returncode == 0 and "only the inventory changes" in done.stderr
 
 
+def test_a_host_is_exported_as_one_module(place: Place, demo: Path) -> None:
+    text = place.ok("--read-only", "export", "vhost-a")
+    assert text.startswith("# vhost-a as one plain NixOS module") and text.endswith("}\n")
+    assert '"fleet/guests/web-1.xml"' in text and "fleet." not in text[text.index("{ ... }:") :].replace("fleet/", "")
+    done = place.qd("export", "vhost-z")
+    assert done.returncode == 1 and 'There is no host "vhost-z"' in done.stderr and "vhost-a, vhost-b" in done.stderr
+
+
 def test_generated_files_follow_the_inventory(place: Place, demo: Path) -> None:
     place.ok("generate")
     place.ok("generate", "--check")

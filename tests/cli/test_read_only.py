@@ -13,7 +13,7 @@ from tests.cli.place import Place
 
 NOWHERE = {"HOME": "/proc/nowhere", "XDG_STATE_HOME": "/proc/nowhere/state", "XDG_CONFIG_HOME": "/proc/nowhere/config"}
 LOOKING = {
-    *("check", "status", "plan", "dashboard", "host list", "host show", "guest list", "guest show"),
+    *("check", "status", "plan", "dashboard", "export", "host list", "host show", "guest list", "guest show"),
     *("job list", "job show", "job follow", "history show", "completion", "__names"),
     *("gpu list", "gpu show", "gpu preflight", "user list"),
 }
