@@ -191,10 +191,10 @@ ACTIONS: tuple[Action, ...] = (
         danger=Danger.CONFIRM,
         footer=14,
     ),
-    _power(PowerAction.FORCE_OFF, "X", "Cut the guest's power.", danger=Danger.CONFIRM),
+    _power(PowerAction.FORCE_OFF, "X", "Cut the guest's power.", danger=Danger.CONFIRM, footer=44),
     _power(PowerAction.REBOOT, "b", "Ask the guest to reboot.", danger=Danger.CONFIRM, footer=34),
     _power(PowerAction.RESET, "B", "Press the guest's reset button.", danger=Danger.CONFIRM),
-    _power(PowerAction.SUSPEND, "z", "Pause the guest: its CPUs stand still, its memory stays."),
+    _power(PowerAction.SUSPEND, "z", "Pause the guest: its CPUs stand still, its memory stays.", footer=46),
     _power(PowerAction.RESUME, "Z", "Let a paused guest go on.", footer=13),
     Action(
         id="edit",
@@ -233,6 +233,7 @@ ACTIONS: tuple[Action, ...] = (
         on_guest=True,
         bulk=True,
         available=lambda now: now.marked > 0 or managed(now),
+        footer=48,
     ),
     Action(
         id="remove",
@@ -246,6 +247,7 @@ ACTIONS: tuple[Action, ...] = (
         writes=True,
         on_guest=True,
         available=lambda now: one(now) and not can(PowerAction.FORCE_OFF)(now),
+        footer=50,
     ),
     Action(
         id="open-job",
@@ -349,7 +351,7 @@ ACTIONS: tuple[Action, ...] = (
         help="Leave the console. Guests and hosts go on as they are.",
         group=Group.CONSOLE,
         where=EVERYWHERE,
-        footer=90,
+        footer=38,
     ),
     Action(
         id="jobs",
@@ -359,7 +361,7 @@ ACTIONS: tuple[Action, ...] = (
         help="What is and was carried out, by whoever: each step live, cancel, do the rest.",
         group=Group.CONSOLE,
         where=EVERYWHERE - JOBS,
-        footer=28,
+        footer=40,
     ),
     Action(
         id="history",
@@ -370,6 +372,7 @@ ACTIONS: tuple[Action, ...] = (
         group=Group.CONSOLE,
         where=EVERYWHERE,
         writes=True,
+        footer=42,
     ),
     Action(
         id="users",
@@ -379,6 +382,7 @@ ACTIONS: tuple[Action, ...] = (
         help="The people with access to hosts: keys, role and labels; add, change, remove.",
         group=Group.CONSOLE,
         where=EVERYWHERE,
+        footer=52,
     ),
     Action(
         id="theme",

@@ -140,7 +140,7 @@ class ConsoleScreen(Screen[None]):
             if plan.refusals:
                 self.notice.show_error(FleetError(f"{plan.title}: refused.", "\n".join(plan.refusals)))
             else:
-                pending = f" It is done when {plan.pending[0].host} is up." if plan.pending else ""
+                pending = f" Apply again once {plan.pending[0].host} is up." if plan.pending else ""
                 self.tell(f"✔ {plan.title}: nothing to do.{pending}")
             return
         if plan.danger is Danger.NONE:

@@ -11,7 +11,6 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from console.domain.standing import HostView
@@ -47,7 +46,7 @@ class Entry:
     shown_key: str = ""
 
 
-class CommandBar(TypeAhead, ModalScreen[Command | None]):
+class CommandBar(TypeAhead[Command | None]):
     """Type, choose with the arrows, enter. Words are matched anywhere, in any order."""
 
     CSS_PATH = "command_bar.tcss"

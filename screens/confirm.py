@@ -13,11 +13,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Key
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from console.domain.plan import Danger, Plan
 from screens.form import Box
+from screens.lines import hanging
 from screens.offers import own
 from screens.plan_lines import cautions, happenings, targets
 from screens.type_ahead import TypeAhead
@@ -26,11 +26,17 @@ from screens.widgets import KeysFooter, Line, Sheet, fit
 WIDTH = 72
 """Cells of text; the same figure stands in plan.tcss."""
 
+ROOM_AROUND, ROOM_OF_SEVERAL, ROOM_TO_TYPE = 4, 2, 4
+"""Rows besides what will happen: edges, answer and keys; when to stop; the box with what is to be typed."""
+
+LEAST = 2
+"""Rows that each list keeps."""
+
 STOP_AFTER = 3
 """Failures after which a plan for several guests stops, unless another number is chosen."""
 
 
-class Confirm(TypeAhead, ModalScreen[bool]):
+class Confirm(TypeAhead[bool]):
     """Dismisses with True when the operator said yes: by y, or by typing the plan's word. `plan` is what to do then."""
 
     CSS_PATH = "plan.tcss"
@@ -51,16 +57,8 @@ class Confirm(TypeAhead, ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         """Lay out what will happen, and the question."""
-        steps = targets(self.plan, WIDTH) if self.several else happenings(self.plan, WIDTH)
-        lines: list[Line] = [[(self.plan.title, "strong")], [], *_cut(steps, 8)]
-        if self.several and (refusals := self.plan.refusals):
-            # Each in one line: many have to fit. The whole sentences are told when it is done.
-            lines += [[], [(f"{len(refusals)} cannot, and stay as they are:", "")]]
-            lines += _cut([[("✖ ", "bad"), (fit(refusal, WIDTH - 2), "")] for refusal in refusals], 6)
-        rest = replace(self.plan, refusals=()) if self.several else self.plan
-        lines += [[], *_cut(notes, 5)] if (notes := cautions(rest, WIDTH)) else []
         with Vertical(id="confirm"):
-            yield Sheet(lines)
+            yield Sheet(self._what(), id="confirm-what")
             if self.several:
                 yield Sheet(self._stop_lines(), id="confirm-stop")
             if self.typing:
@@ -81,6 +79,32 @@ class Confirm(TypeAhead, ModalScreen[bool]):
         """Give the keyboard to the box, where there is one."""
         if self.typing:
             self.begin(self.query_one(Input))
+
+    def on_resize(self) -> None:
+        """Show as much as there is room for now."""
+        self.query_one("#confirm-what", Sheet).show(self._what())
+
+    def _what(self) -> list[Line]:
+        """Return what will happen to whom, as far as the terminal has room for it."""
+        room = self.app.size.height - (ROOM_OF_SEVERAL if self.several else 0) - (ROOM_TO_TYPE if self.typing else 0)
+        steps = targets(self.plan, WIDTH) if self.several else happenings(self.plan, WIDTH)
+        refusals = self.plan.refusals if self.several else ()
+        notes = cautions(replace(self.plan, refusals=()) if self.several else self.plan, WIDTH)
+        heads: tuple[list[Line], ...] = (
+            [[(self.plan.title, "strong")], []],
+            [[], [(f"{len(refusals)} cannot, and stay as they are:", "")]] if refusals else [],
+            [[]] if notes else [],
+        )
+        room -= ROOM_AROUND + sum(map(len, heads))
+        whole = [line for refusal in refusals for line in hanging([("✖ ", "bad")], refusal, "", WIDTH)]
+        if len(steps) + len(whole) + len(notes) > room:
+            # Each in one line: many have to fit. The whole sentences are told when it is done.
+            whole = [[("✖ ", "bad"), (fit(refusal, WIDTH - 2), "")] for refusal in refusals]
+        lists: tuple[list[Line], ...] = (steps, whole, notes)
+        most = shares([len(lines) for lines in lists], room)
+        return [
+            line for head, lines, count in zip(heads, lists, most, strict=True) for line in (*head, *_cut(lines, count))
+        ]
 
     def _stop_lines(self) -> list[Line]:
         number = self.plan.stop_after
@@ -118,9 +142,18 @@ class Confirm(TypeAhead, ModalScreen[bool]):
         self.dismiss(yes)
 
 
+def shares(lengths: Sequence[int], room: int) -> list[int]:
+    """Return how many lines of each list are shown where there is room for so many: the longest gives way first."""
+    shown = list(lengths)
+    while sum(shown) > room and max(shown) > LEAST:
+        shown[shown.index(max(shown))] -= 1
+    return shown
+
+
 def _cut(lines: Sequence[Line], most: int) -> list[Line]:
-    more = len(lines) - most
-    return [*lines[:most], [(f"  and {more} more", "quiet")]] if more > 1 else list(lines)
+    if len(lines) <= most:
+        return list(lines)
+    return [*lines[: most - 1], [(f"  and {len(lines) - most + 1} more", "quiet")]]
 
 
 def _failures(number: int) -> str:

@@ -11,11 +11,11 @@ from textual.widgets import Input
 
 from console.inventory.filter import HINT
 from screens.form import Box
-from screens.widgets import Sheet, fit
+from screens.widgets import Sheet, fit, wrapped
 
 
 class FilterLine(Vertical):
-    """Two lines below the list while it is typed in, one afterwards: what is typed filters at once."""
+    """The line below the list, with a hint under it while it is typed in: what is typed filters at once."""
 
     @dataclass
     class Changed(Message):
@@ -53,7 +53,11 @@ class FilterLine(Vertical):
             [[(fit(f"{matching} of {guests} guests", 24, right=True), "quiet")]]
         )
         self.set_class(bool(wrong), "-wrong")
-        self.query_one(".filter-hint", Sheet).show([[(wrong, "warn") if wrong else (HINT, "quiet")]])
+        # Two cells are the hint's own margin, two the line's.
+        said = wrapped(wrong, max(8, self.app.size.width - 4))
+        self.query_one(".filter-hint", Sheet).show(
+            [[(part, "warn")] for part in said] if wrong else [[(HINT, "quiet")]]
+        )
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell the screen."""

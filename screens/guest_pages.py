@@ -180,4 +180,4 @@ def host_notice(session: Session, wish: GuestWish) -> str:
     why = f" ({view.seen.reason.value})" if view.seen.reason.value else ""
     state = "is not up now" if view.seen.facts else "has never reported"
     known = "its last known facts are shown" if view.seen.facts else "pools, networks and cards are typed, on trust"
-    return f"{wish.host} {state}{why}: the guest stays pending until it is up; {known}."
+    return f"{wish.host} {state}{why}: the guest stays pending until it is up and applied; {known}."

@@ -75,8 +75,9 @@ def footer_keys(context: Context, now: Situation) -> list[tuple[str, str]]:
 
 
 def _rank(action: Action, now: Situation) -> int:
-    if action.id == "jobs" and not now.jobs:
-        return 0
+    # What runs is what one wants to see; else it is one screen among others.
+    if action.id == "jobs" and now.jobs:
+        return 11
     # On a guest's row there is no room for it at 80 columns.
     return action.footer + 10 if action.id == "add-host" and now.guest is not None else action.footer
 
@@ -84,7 +85,7 @@ def _rank(action: Action, now: Situation) -> int:
 def _label(action: Action, now: Situation) -> str:
     if action.id == "plan" and now.changes:
         return f"plan ▲{now.changes}"
-    if action.id == "jobs":
+    if action.id == "jobs" and now.jobs:
         return f"jobs ↻{now.jobs}"
     if action.id == "show-all" and not now.narrowed:
         return "unmark" if now.marked else "tree"

@@ -54,7 +54,9 @@ def cautions(plan: Plan, width: int, warnings: Sequence[str] = ()) -> list[Line]
     for warning in dict.fromkeys((*plan.warnings, *warnings)):
         lines += hanging([("▲ ", "warn")], warning, "warn", width)
     for key in plan.pending:
-        lines += hanging([("◌ ", "warn")], f"{key} stays pending until {key.host} is up, and is made then.", "", width)
+        lines += hanging(
+            [("◌ ", "warn")], f"{key} stays pending: {key.host} is not up. Apply again once it is.", "", width
+        )
     return lines
 
 
@@ -179,7 +181,7 @@ def ending(outcome: Outcome, width: int, told: Sequence[str] = ()) -> list[Line]
             lines += hanging([(f"  {label}  ", "quiet")], entry, how, width)
     # A single one is named by the sentence.
     for key in outcome.pending if len(outcome.pending) > 1 else ():
-        lines += hanging([("  ◌ ", "warn")], f"{key} is pending: it is made when {key.host} is up.", "", width)
+        lines += hanging([("  ◌ ", "warn")], f"{key} is pending: apply again once {key.host} is up.", "", width)
     return lines
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 from textual.events import Key
+from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from screens.form import typed
 
+Answer = TypeVar("Answer")
 
-class TypeAhead(Widget):
-    """For a screen with one box: what is typed faster than the screen opens reaches the box, in its order.
+
+class TypeAhead(ModalScreen[Answer]):
+    """A question with one box: what is typed faster than it opens reaches the box, in its order.
 
     A screen calls `begin(box)` once it is mounted, and awaits `settled()` in each action that goes by what was typed:
     a key that is bound on the screen would otherwise overtake the letters before it.

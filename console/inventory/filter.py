@@ -30,17 +30,10 @@ def _word(state: str) -> str:
     return state.replace(" ", "-")
 
 
-STATES = tuple(
-    dict.fromkeys(
-        _word(state.value)
-        for states in (GuestState, (Standing.PENDING, Standing.CHANGED, Standing.UNMANAGED, Standing.IN_SYNC))
-        for state in states
-    )
-)
-STATES += tuple(_word(state.value) for state in HostState if _word(state.value) not in STATES)
-STATES += tuple(_word(reason.value) for reason in DownReason if reason.value and reason.value not in STATES)
-STATES += (STOPPING, STALE)
-"""What can stand after `state:`: of guests, then of hosts."""
+_KINDS = (GuestState, (Standing.PENDING, Standing.CHANGED, Standing.UNMANAGED, Standing.IN_SYNC), HostState, DownReason)
+_WORDS = [*(_word(state.value) for kind in _KINDS for state in kind if state.value), STOPPING, STALE]
+STATES = tuple(sorted(dict.fromkeys(_WORDS), key=lambda word: word == GuestState.UNKNOWN.value))
+"""What can stand after `state:`: of guests, then of hosts; what nobody looks for last."""
 
 
 def parse(text: str) -> Match | None:

@@ -297,8 +297,8 @@ def _outcome(plan: Plan, record: _Record) -> Outcome:
     if plan.change and record.unreachable:
         # What is wanted stays wanted: an apply makes it when the host is back.
         pending = (*pending, *dict.fromkeys(step.guest for step in plan.steps if step.guest is not None))
-    waits = f", {pending[0]} is pending until {pending[0].host} is up" if len(pending) == 1 else ""
-    waits = waits or (f", {len(pending)} guests are pending until their hosts are up" if pending else "")
+    waits = f", {pending[0]} is pending: apply again once {pending[0].host} is up" if len(pending) == 1 else ""
+    waits = waits or (f", {len(pending)} guests are pending: apply again once their hosts are up" if pending else "")
     left = list(record.left)
     if record.not_begun:
         names = ", ".join(record.not_begun)

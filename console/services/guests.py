@@ -48,7 +48,7 @@ def guest_warnings(view: HostView, guest: Guest, editing: Guest | None = None) -
         memory = values.format_size_kib(guest.memory_kib)
         warnings.append(f"{memory} of memory is too little for UEFI: OVMF needs 256 MiB to boot.")
     if view.seen.state is not HostState.UP:
-        warnings.append(f"{view.name} is not up now: {guest.name} stays pending until it is.")
+        warnings.append(f"{view.name} is not up now: {guest.name} stays pending until it is, and is applied.")
     if facts is None:
         return (*warnings, f"{view.name} has never reported: pools, networks and devices are taken on trust.")
     if facts.cpus is not None and guest.vcpus > facts.cpus:

@@ -67,20 +67,25 @@ def plan_power(store: Store, keys: Sequence[GuestKey], action: PowerAction) -> P
     keys = list(dict.fromkeys(keys))
     steps: list[Step] = []
     refusals: list[str] = []
+    already: list[str] = []
     for key in keys:
         try:
-            steps += _steps(store, key, action)
+            found = _steps(store, key, action)
+            steps += found
+            already += [] if found else [str(key)]
         except FleetError as error:
             refusals.append(" ".join(part for part in (error.title, error.detail, error.hint) if part))
-    whom = str(keys[0]) if len(keys) == 1 else f"{len(keys)} guests"
     danger = DANGER.get(action, Danger.NONE)
     if len(keys) > 1:
         danger = Danger.CONFIRM if danger is Danger.NONE else Danger.TYPE_NAME
     touched = len({step.guest for step in steps})
+    some = f"{touched} of " if 0 < touched < len(keys) else ""
+    whom = str(keys[0]) if len(keys) == 1 else f"{some}{len(keys)} guests"
     return Plan(
         title=f"{action.words.capitalize()} {whom}",
         steps=tuple(steps),
         refusals=tuple(refusals),
+        warnings=(f"Already {ALREADY[action].value}: {', '.join(already)}",) if already and steps else (),
         danger=danger if steps else Danger.NONE,
         confirm_word=keys[0].guest if len(keys) == 1 else str(touched),
     )

@@ -187,7 +187,7 @@ def test_plan_and_apply(place: Place, demo: Path) -> None:
     data = place.json("plan", "win-lab")
     assert [step["verb"] for step in data["steps"]] == ["Define"] and data["refusals"] == []
     done = place.qd("apply")
-    assert done.returncode == 0 and "vhost-d/archive is pending until vhost-d is up" in done.stdout
+    assert done.returncode == 0 and "vhost-d/archive is pending: apply again once vhost-d is up" in done.stdout
     again = place.ok("apply")
     assert "nothing to do" in again and "do  " not in again
     assert place.ok("apply", "vhost-a").count("nothing to do") == 1
@@ -196,7 +196,7 @@ def test_plan_and_apply(place: Place, demo: Path) -> None:
 
 def test_a_guest_on_a_host_that_is_down_is_written_and_pending(place: Place, demo: Path) -> None:
     done = place.qd("guest", "create", "later", "--host", "vhost-d", "--vcpus", "1", "--memory", "1GiB", *WITH_IMAGE)
-    assert done.returncode == 0 and "vhost-d/later is pending until vhost-d is up" in done.stdout
+    assert done.returncode == 0 and "vhost-d/later is pending: apply again once vhost-d is up" in done.stdout
     assert "[guests.later]" in (demo / "hosts/vhost-d.toml").read_text()
     assert "vhost-d is not up." in place.refused("guest", "start", "later")
     done = place.qd("guest", "remove", "later")

@@ -301,7 +301,7 @@ async def test_a_silent_host_leaves_the_guest_pending(world: World) -> None:
         results = await opened(pilot, form)
         assert "▲ vhost-c is not up now (silent): the guest stays pending" in text(pilot)
         await fill_in(pilot, form, "patient")
-        assert "vhost-c/patient stays pending until vhost-c is up" in text(pilot)
+        assert "vhost-c/patient stays pending: vhost-c is not up" in text(pilot)
         assert keys(pilot)["enter"] == "write it down, pending" and "s" not in keys(pilot)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, ApplyScreen) and pilot.app.screen.ended)

@@ -14,8 +14,9 @@ from console.domain.observed import GuestState
 from console.domain.verbs import Shutdown, Start, Suspend
 from console.inventory.files import read_inventory
 from screens.app import QuarterdeckApp
-from screens.confirm import Confirm
+from screens.confirm import Confirm, shares
 from screens.guest import GuestScreen
+from screens.widgets import KeysFooter
 from tests.fakes import NOW, FakeGuest
 from tests.screens.world import (
     World,
@@ -134,6 +135,11 @@ async def test_the_filter_line_tells_its_grammar_and_what_is_wrong(world: World)
         await shown(pilot)
         assert "state: is one of running." in text(pilot)
         assert "1 of 10 guests" in text(pilot)
+        await pilot.press("x")
+        await shown(pilot)
+        assert "state: is one of running, off," in text(pilot)
+        assert "stale, unknown." in text(pilot), "the whole of it"
+        await pilot.press("backspace")
         assert "trainer" in text(pilot)
         await pilot.press(*"nning", "enter")
         await shown(pilot)
@@ -454,7 +460,7 @@ async def test_marks_take_what_is_done_to_guests(world: World) -> None:
         assert line_of(pilot, "web-1 ").startswith("▌")
         await pilot.press("x")
         await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
-        assert "Shut down 3 guests" in text(pilot)
+        assert "Shut down 2 of 3 guests" in text(pilot)
         assert "trainer web-1" in text(pilot)
         assert "Type 2 to go on" in text(pilot)
         await pilot.press("3", "enter")
@@ -518,7 +524,7 @@ async def test_a_bulk_change_shows_refusals_and_stops_after_the_failures_chosen(
     async with console(world) as pilot:
         await pilot.press("A", "z")
         await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
-        assert "Suspend 10 guests" in text(pilot)
+        assert "Suspend 3 of 10 guests" in text(pilot)
         assert "6 cannot, and stay as they are:" in text(pilot)
         assert "web-2 is off" in text(pilot)
         assert "vhost-b/stray is unmanaged" in text(pilot)
@@ -531,6 +537,28 @@ async def test_a_bulk_change_shows_refusals_and_stops_after_the_failures_chosen(
         await finished(pilot)
         assert {type(verb) for _, verb in world.hypervisors.done} == {Suspend}
         await pilot.press("escape", "escape")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 48)])
+async def test_a_question_about_many_stands_in_the_middle_and_is_never_cut(
+    world: World, width: int, height: int
+) -> None:
+    async with console(world, width, height) as pilot:
+        await pilot.press("A", "X")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await shown(pilot)
+        box = pilot.app.screen.query_one("#confirm")
+        left, right = box.region.x, width - box.region.right
+        above, below = box.region.y, height - box.region.bottom
+        assert abs(left - right) <= 1 and abs(above - below) <= 1
+        assert pilot.app.screen.query_one(KeysFooter).region.bottom <= height
+        assert box.virtual_size.height <= box.size.height, "nothing of it is out of sight"
+
+
+def test_where_there_is_no_room_for_all_the_longest_list_gives_way() -> None:
+    assert shares([3, 5, 0], 9) == [3, 5, 0]
+    assert shares([30, 5, 1], 9) == [4, 4, 1]
+    assert shares([30, 30, 30], 1) == [2, 2, 2]
 
 
 async def test_autostart_of_marked_guests_is_one_change(world: World) -> None:

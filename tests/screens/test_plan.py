@@ -58,7 +58,7 @@ async def test_the_fleets_plan_is_shown_by_host_and_guest_and_applied(world: Wor
         assert any(
             "memory" in line and "4 GiB" in line and "→  8 GiB" in line and "next boot" in line for line in lines
         )
-        assert "◌ vhost-d/archive stays pending until vhost-d is up, and is made then." in lines
+        assert "◌ vhost-d/archive stays pending: vhost-d is not up. Apply again once it is." in lines
         assert "stray" not in text(pilot), "unmanaged guests are never touched"
         await pilot.press("enter")
         await ended(pilot)

@@ -72,6 +72,12 @@ def test_the_footer_ends_with_help() -> None:
     assert footer_keys(Context.GUEST, Situation(changes=1))[-1] == ("?", "help")
 
 
+def test_a_running_job_has_its_key_in_the_narrowest_footer() -> None:
+    assert footer_keys(Context.FLEET, Situation(jobs=1, changes=2))[0] == ("J", "jobs ↻1")
+    assert footer_keys(Context.GUEST, Situation(jobs=1))[:2] == [("esc", "back"), ("J", "jobs ↻1")]
+    assert footer_keys(Context.FLEET, Situation())[0] != ("J", "jobs")
+
+
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [

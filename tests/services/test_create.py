@@ -191,7 +191,7 @@ async def test_a_host_that_is_down_has_its_guest_written_and_pending(world: Worl
     assert any("vhost-a is not up" in warning for warning in plan.warnings)
     assert any("start" in warning for warning in plan.warnings), "that it is not started later either must be said"
     outcome = await world.apply(plan)
-    assert outcome.ok and "pending until vhost-a is up" in outcome.sentence
+    assert outcome.ok and "pending: apply again once vhost-a is up" in outcome.sentence
     assert world.fake.verbs == []
     assert "[guests.new]" in (world.folder / "hosts/vhost-a.toml").read_text()
     world.host.up = True

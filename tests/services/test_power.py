@@ -133,7 +133,7 @@ async def test_several_guests_are_switched_and_those_that_cannot_are_named(world
     paused.state = GuestState.PAUSED
     await world.see()
     plan = world.session.plan_power([WEB, NEW, third], PowerAction.START)
-    assert plan.title == "Start 3 guests"
+    assert plan.title == "Start 1 of 3 guests" and plan.warnings == ("Already running: vhost-a/web",)
     assert [step.guest for step in plan.steps] == [NEW]
     assert plan.refusals == ("vhost-a/third is paused. start needs it crashed or off. Resume it instead.",)
     outcome = await world.apply(plan)
