@@ -39,13 +39,24 @@ class Reasons:
 
 
 def form_title(form: FormScreen) -> Line:
-    """Return what the form is for, and its pages: the current one, and those with something wrong."""
+    """Return what the form is for, and its pages: the current one, and those with something wrong.
+
+    Where a long heading leaves no room for all their names, the other pages are numbers.
+    """
+    width, heading = form.size.width - 2, form.heading()
+    steps = _steps(form, short=False)
+    if line_width(steps) + line_width([(heading, "")]) > width:
+        steps = _steps(form, short=True)
+    return [(fit(heading, max(8, width - line_width(steps))), "strong"), *steps]
+
+
+def _steps(form: FormScreen, *, short: bool) -> list[Span]:
     steps: list[Span] = []
     for number, (name, _) in enumerate(form.PAGES):
         bad = any(key in form.touched and form.order_of(key)[0] == number for key in form.problems)
-        steps.append((f"  {number + 1} {name}", "title" if number == form.page else "bad" if bad else "quiet"))
-    room = form.size.width - 2 - line_width(steps)
-    return [(fit(form.heading(), max(8, room)), "strong"), *steps]
+        label = f"  {number + 1}" if short and number != form.page else f"  {number + 1} {name}"
+        steps.append((label, "title" if number == form.page else "bad" if bad else "quiet"))
+    return steps
 
 
 def form_keys(form: FormScreen) -> Keys:

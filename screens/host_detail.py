@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from console.domain.observed import HostState
-from console.domain.values import format_size_kib
 from console.services.hosts import other_key
 from screens.figures import NOT_REPORTED, age, kib, percent, size, sparkline
 from screens.subject import LABEL, Subject, block, fact, joined, per_second, place_words, short_slot, short_title
@@ -50,7 +49,7 @@ def host_lines(subject: Subject, width: int, *, standing: bool = True) -> list[L
         model = facts.cpu_model or NOT_REPORTED
         rows.append(("cpu", f"{facts.cpus or NOT_REPORTED} × {model}{_numa(facts.numa_nodes)}"))
         used = f"{kib(sample.memory_used_kib)} of " if sample and sample.memory_used_kib is not None else ""
-        rows.append(("memory", used + (format_size_kib(facts.memory_kib) if facts.memory_kib else NOT_REPORTED)))
+        rows.append(("memory", used + kib(facts.memory_kib or None)))
         accel = facts.accel.value if facts.accel else NOT_REPORTED
         rows.append(("accel", accel + (f", {facts.accel_note}" if facts.accel_note else "")))
         version = f"libvirt {facts.libvirt_version}, {facts.driver}"

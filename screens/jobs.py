@@ -93,6 +93,7 @@ class JobsScreen(ScrollingScreen):
             jobs=running(store.jobs),
             job=self.job,
             following=self.following,
+            opened=self.opened,
         )
 
     def show_store(self) -> None:

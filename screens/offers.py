@@ -87,6 +87,8 @@ def _label(action: Action, now: Situation) -> str:
         return f"plan ▲{now.changes}"
     if action.id == "jobs" and now.jobs:
         return f"jobs ↻{now.jobs}"
+    if action.id == "open-job" and now.opened:
+        return "the list"
     if action.id == "show-all" and not now.narrowed:
         return "unmark" if now.marked else "tree"
     return action.label

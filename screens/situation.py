@@ -19,7 +19,7 @@ class Situation:
     changes: guests that differ from the inventory or are not made yet. marked: how many guests are marked: what is
     done to guests is done to them then, and marked_can is what at least one of them can be told. narrowed: there is a
     filter to end; sorted: there is an order to leave. jobs: how many run. job: the one under the cursor; following:
-    the cursor stays on the newest one.
+    the cursor stays on the newest one; opened: it is shown alone.
     """
 
     read_only: bool = False
@@ -34,6 +34,7 @@ class Situation:
     jobs: int = 0
     job: Job | None = None
     following: bool = False
+    opened: bool = False
 
 
 Available = Callable[[Situation], bool]

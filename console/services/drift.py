@@ -19,5 +19,7 @@ def hardware_drift(view: HostView) -> tuple[tuple[str, str, str], ...]:
         found.append(("cpu", noted.cpu, facts.cpu_model))
     before, now = noted.memory_kib, facts.memory_kib
     if before and now and abs(before - now) > before * MEMORY_SHARE:
-        found.append(("memory", format_size_kib(before), format_size_kib(now)))
+        # No machine reports whole GiB; the KiB beyond a MiB only hide what differs.
+        was, has = (format_size_kib(size // 1024 * 1024) for size in (before, now))
+        found.append(("memory", was, has))
     return tuple(found)

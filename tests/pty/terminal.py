@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import termios
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -89,6 +90,11 @@ class Terminal:
         for numbers, what in MODE.findall(self.raw):
             last |= {int(number): what == b"h" for number in numbers.split(b";")}
         return {number for number, on in last.items() if on is not (number in ON_AT_FIRST)}
+
+    def is_cooked(self) -> bool:
+        """Whether the line is as a shell leaves it: what is typed is echoed, and enter ends it."""
+        flags = termios.tcgetattr(self._child.fileno())[3]
+        return bool(flags & termios.ECHO and flags & termios.ICANON)
 
     # What the operator does.
 
