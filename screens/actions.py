@@ -64,6 +64,7 @@ ACTIONS: tuple[Action, ...] = (
         help="Mark the guest: what is done to guests is done to all marked ones. On a host: all its guests shown.",
         group=Group.MOVE,
         where=FLEET,
+        writes=True,  # it changes nothing itself: it is for what does
         available=lambda now: now.host is not None,
         footer=17,
     ),
@@ -75,6 +76,7 @@ ACTIONS: tuple[Action, ...] = (
         help="Mark all guests shown; again, take their marks away.",
         group=Group.MOVE,
         where=FLEET,
+        writes=True,
         available=lambda now: now.hosts > 0,
     ),
     Action(

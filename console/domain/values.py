@@ -59,6 +59,8 @@ def parse_address(text: str) -> str:
     """Return an interface address with its prefix length ("10.0.0.11/24", "fd00::11/64")."""
     if (plain := _plain_address(text)) is not None:
         return plain
+    if not text:
+        raise ValueError('an address is needed. Write it as "10.0.0.11/24".')
     if "/" not in text:
         raise ValueError(f'{shown(text)} has no prefix length. Write it as "10.0.0.11/24".')
     try:

@@ -302,7 +302,8 @@ def _outcome(plan: Plan, record: _Record) -> Outcome:
     left = list(record.left)
     if record.not_begun:
         names = ", ".join(record.not_begun)
-        left.append(f"stopped after {record.stop_after} failures, not touched: {names}")
+        many = f"{record.stop_after} failure{'' if record.stop_after == 1 else 's'}"
+        left.append(f"stopped after {many}, not touched: {names}")
     if record.cancelled:
         sentence = f"{plan.title}: cancelled."
     elif not record.failures:

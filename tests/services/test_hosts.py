@@ -45,6 +45,7 @@ async def test_a_host_without_a_pinned_key_says_what_that_means(world: World) ->
         ({"mac": "52:54:00:20:00:01"}, "mac", "already belongs to vhost-a/web"),
         ({"mac": "52:54"}, "mac", "is not a MAC address"),
         ({"mac": ""}, "mac", "is not a MAC address"),
+        ({"address": ""}, "address", "an address is needed. Write it as"),
         ({"address": "10.0.0.12/24"}, "address", "already belongs to vhost-b"),
         ({"address": "10.0.0.51/24"}, "address", "already belongs to vhost-a/web"),
         ({"address": "10.0.0.13"}, "address", "prefix"),
