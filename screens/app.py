@@ -98,6 +98,7 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
     def _second(self) -> None:
         if (screen := self._front()) is not None:
             screen.show_ages()
+            screen.show_status()
 
     def _front(self) -> ConsoleScreen | None:
         """Return the screen in front when it shows the store; there is none while the console is being left."""

@@ -79,9 +79,13 @@ class ConsoleScreen(Screen[None]):
         yield StatusLine([()])
         yield KeysFooter()
 
+    def show_status(self) -> None:
+        """Show the last message."""
+        self.status_line.show([self.work.status()])
+
     def show_frame(self) -> None:
         """Show the last message and the keys that make sense here and now."""
-        self.status_line.show([self.work.status()])
+        self.show_status()
         self.footer.show_keys(footer_keys(self.CONTEXT, self.situation()))
 
     def on_screen_resume(self) -> None:

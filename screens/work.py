@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,14 @@ from textual.app import App
 
 from console.domain.errors import FleetError
 from console.domain.plan import Outcome, Plan, Progress, StepState
+from screens.figures import age
 from screens.widgets import Line
 
 if TYPE_CHECKING:
     from console.services.session import Session
+
+NEWS = timedelta(minutes=1)
+"""From this age on a message says how old it is."""
 
 MARKS = {"✔": "good", "✖": "bad", "▲": "warn", "↻": "accent"}
 
@@ -44,13 +49,16 @@ class Work:
         self._app.run_worker(self._carry_out(plan, number), name=plan.title, group="apply")
 
     def status(self) -> Line:
-        """Return the status line: what runs, else the last message."""
+        """Return the status line: what runs, else the last message, with its age once it is not news."""
         if self._running:
             *others, newest = self._running.values()
             more = f"  and {len(others)} more" if others else ""
             return [("↻ ", "accent"), (newest, ""), (more, "quiet")]
-        messages = self._session.store.messages
-        return said(messages[-1][1]) if messages else ()
+        if not self._session.store.messages:
+            return ()
+        at, message = self._session.store.messages[-1]
+        now = self._session.store.clock()
+        return [*said(message), *([(f"  {age(at, now)} ago", "quiet")] if now - at >= NEWS else [])]
 
     async def _carry_out(self, plan: Plan, number: int) -> None:
         def report(progress: Progress) -> None:
