@@ -82,3 +82,6 @@ async def _hosts(folder: Path, fleet: Fleet) -> list[Finding]:
     except FleetError as error:
         why = " ".join(f"{error.title} {error.detail}".split())
         return [Finding(Mark.BAD, "hosts", why, " ".join(error.hint.split()))]
+    except OSError as error:
+        why = f"None was asked: {error.strerror} ({error.filename})."
+        return [Finding(Mark.BAD, "hosts", why, "Mend what stands above, then again.")]

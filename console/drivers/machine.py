@@ -91,6 +91,9 @@ def folder(what: str, path: Path) -> Folder:
         found = path.lstat()
     except FileNotFoundError:
         return Folder(what=what, path=str(path))
+    except NotADirectoryError:
+        file = next(above for above in path.parents if above.exists())
+        return Folder(what=what, path=str(file), fault="it is not a folder")
     except OSError as error:
         return Folder(what=what, path=str(path), fault=str(error.strerror))
     fault = "" if stat.S_ISDIR(found.st_mode) else "it is not a folder"

@@ -46,6 +46,18 @@ def test_what_is_not_installed_is_named(place: Place, demo: Path, tmp_path: Path
     assert "▲ ssh" in done.stdout and "▲ git" in done.stdout
 
 
+def test_a_file_where_a_folder_should_be_is_named_and_the_rest_is_looked_at(
+    place: Place, demo: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = place.qd("doctor", XDG_STATE_HOME=str(file))
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if line.split()[1] == "state"]
+    assert line.startswith("✖") and line.endswith(f"{file}: it is not a folder.  → Move it away: {file}")
+    assert "✔ inventory" in done.stdout and "✖ hosts" in done.stdout
+
+
 def test_libvirt_processes_that_nobody_reaches_are_found(tmp_path: Path) -> None:
     waits = "import sys; print('here', flush=True); sys.stdin.read()"
     # The module's name as an argument after -m, as the real process has it.
