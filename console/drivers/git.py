@@ -31,6 +31,9 @@ LOCK_S = 3.0
 OF_ANOTHER = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
 """What git sets for its hooks, and what would lead us to another repository than the inventory's."""
 
+GENERATED = ("diff --git a/generated/", 'diff --git "a/generated/')
+"""How the part of a diff begins that is of a generated file; git quotes a name that is not ASCII."""
+
 MADE_BY = "Made-by"
 """The trailer of every commit that is made here: what tells it from those that people make."""
 
@@ -150,12 +153,15 @@ class Git:
 
     async def diff(self, folder: Path, commit: str) -> str:
         """Return what a commit changed; see console.drivers.base.Repository."""
-        return await self._run(
+        said = await self._run(
             folder,
             "show",
             *("--format=", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative"),
             *("-m", "--first-parent", await self._known(folder, commit), "--", "."),
         )
+        # What people write first; what is made from it is long, and follows.
+        files = re.split(r"^(?=diff --git )", said, flags=re.MULTILINE)
+        return "".join(sorted(files, key=lambda text: text.startswith(GENERATED)))
 
     async def texts(self, folder: Path, commit: str) -> Mapping[str, str]:
         """Return the inventory's files at a commit; see console.drivers.base.Repository."""

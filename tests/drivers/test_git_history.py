@@ -99,6 +99,17 @@ async def test_a_diff_and_the_texts_of_a_commit(folder: Path) -> None:
     assert await Git().commit_named(folder, "HEAD~2") is None
 
 
+async def test_a_diff_begins_with_what_people_write(folder: Path) -> None:
+    (folder / "generated").mkdir()
+    names = ["generated/b.nix", "generated/ä.nix", "hosts/last.toml"]
+    for name in names:
+        (folder / name).write_text("diff --git a/generated/none\n")
+    await Git().commit(folder, names, "Two")
+    diff = await Git().diff(folder, "HEAD")
+    heads = [line.split("/")[1] for line in diff.splitlines() if line.startswith("+++ ")]
+    assert heads == ["hosts", "generated", "generated"] and diff.count("+diff --git") == 3
+
+
 @pytest.mark.parametrize("name", ["nothing", "--output=/tmp/x", "HEAD:fleet.toml", "", "\x1b[2J"])
 async def test_what_is_no_commit_is_refused(folder: Path, name: str) -> None:
     for read in (Git().diff, Git().texts):
