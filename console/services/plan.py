@@ -9,7 +9,7 @@ from console.domain.errors import FleetError
 from console.domain.model import Accel, Disk, Fleet, Guest, GuestKey, Host, ImageMode, SourceKind
 from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostObservation, HostState
-from console.domain.plan import Danger, Difference, Plan, Step
+from console.domain.plan import ApplyMode, Danger, Difference, Plan, Step
 from console.domain.shape import effect_of, shape_difference
 from console.domain.standing import GuestView, HostView, Standing
 from console.domain.verbs import CreateVolume, Define, DeleteVolume, ForceOff, SetAutostart, Start, Undefine
@@ -136,7 +136,7 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
                 continue
         elif view.standing is Standing.CHANGED:
             made = redefine(store.fleet, fleet, fleet.hosts[host.name], view.wanted, view.seen)
-            differences += plan_differences(fleet, fleet.hosts[host.name], key, view.wanted, view.seen)
+            differences += at_next_boot(plan_differences(fleet, fleet.hosts[host.name], key, view.wanted, view.seen))
         else:
             continue
         steps += made
@@ -191,8 +191,18 @@ def autostart_step(key: GuestKey, uuid: str, on: bool) -> Step:
     )
 
 
+def at_next_boot(found: Iterable[Difference]) -> list[Difference]:
+    """Return them as they are where a guest is only defined anew: what could be live waits too, but for autostart."""
+    return [
+        replace(each, when=ApplyMode.NEXT_BOOT.value)
+        if each.when == ApplyMode.LIVE.value and each.fact != "autostart"
+        else each
+        for each in found
+    ]
+
+
 def plan_differences(fleet: Fleet, host: Host, key: GuestKey, guest: Guest, seen: GuestObservation) -> list[Difference]:
-    """Return fact by fact what a new definition would change."""
+    """Return fact by fact what a new definition would change, and when it could at the earliest."""
     running = seen.active_shape is not None
     found = [
         Difference(guest=key, fact=fact, seen=old, wanted=new, when=effect_of(fact, old, new).value if running else "")

@@ -20,7 +20,7 @@ from console.drivers.base import Repository
 from console.inventory.files import parse_inventory
 from console.inventory.store import Store
 from console.services.edit import plan_edit
-from console.services.plan import plan_remove, restore_steps
+from console.services.plan import at_next_boot, plan_remove, restore_steps
 
 DEPTH = 100
 """So many commits are looked through for the last change."""
@@ -134,7 +134,7 @@ def plan_undo(store: Store, last: Undoable) -> Plan:
         title=title,
         change=inventory_change(title, after, before, taken_back=True),
         steps=tuple(step for part in parts for step in part.steps),
-        differences=tuple(difference for part in parts for difference in part.differences),
+        differences=tuple(at_next_boot(difference for part in parts for difference in part.differences)),
         warnings=tuple(warning for part in parts for warning in part.warnings),
         pending=tuple(key for part in parts for key in part.pending),
         danger=Danger.CONFIRM,

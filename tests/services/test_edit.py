@@ -55,6 +55,14 @@ async def test_what_needs_no_restart_restarts_nothing(world: World, facts: dict[
     assert plan.danger is Danger.NONE
 
 
+async def test_an_apply_only_defines_anew_so_nothing_of_it_is_live(world: World) -> None:
+    world.edit("hosts/vhost-a.toml", 'memory = "4 GiB"', 'memory = "2 GiB"')
+    await world.session.reread()
+    plan = world.session.plan_fleet()
+    assert [step.sentence for step in plan.steps] == ["define web anew"]
+    assert [(d.fact, d.when) for d in plan.differences] == [("memory", "next boot")]
+
+
 async def test_live_what_can_be_live(world: World) -> None:
     plan = edit(world, ApplyMode.LIVE, memory="2 GiB", description="smaller now")
     assert [type(step.verb) for step in plan.steps] == [SetMemory, Define]

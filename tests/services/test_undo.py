@@ -15,7 +15,7 @@ from console.domain.move import moved
 from console.domain.observed import GuestState
 from console.domain.plan import ApplyMode, Outcome, Plan
 from console.drivers.git import Git
-from console.services.wishes import HostWish
+from console.services.wishes import HostWish, PowerAction
 from tests.drivers.test_git import git
 from tests.services.world import WEB, World, hosts, open_world, write
 
@@ -101,6 +101,14 @@ async def test_an_edit_is_edited_back_on_the_host_too(kept: World) -> None:
     assert (await kept.apply(plan)).ok
     assert inventory(kept) == before
     assert kept.session.plan_fleet().is_empty
+
+
+async def test_what_is_undone_reaches_a_running_guest_at_its_next_boot(kept: World) -> None:
+    assert (await kept.apply(kept.session.plan_power([WEB], PowerAction.START))).ok
+    wish = replace(kept.session.wish_of(WEB), memory="6 GiB")
+    assert (await kept.apply(kept.session.plan_edit(WEB, wish, ApplyMode.NEXT_BOOT))).ok
+    plan = await plan_of(kept)
+    assert [(each.fact, each.when) for each in plan.differences] == [("memory", "next boot")]
 
 
 async def test_a_removed_guest_comes_back_with_its_disk_and_stays_off(kept: World) -> None:
