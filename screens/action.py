@@ -17,6 +17,7 @@ class Context(StrEnum):
     GUEST = "guest"
     HOST = "host"
     JOBS = "jobs"
+    CARDS = "GPU board"
 
 
 class Group(StrEnum):
@@ -26,6 +27,7 @@ class Group(StrEnum):
     FLEET = "Fleet"
     GUEST = "Guest"
     JOB = "Job"
+    CARD = "Card"
     CONSOLE = "Console"
 
 
@@ -64,7 +66,8 @@ class Action:
 
 EVERYWHERE = frozenset(Context)
 FLEET = frozenset({Context.FLEET})
-OPENED = frozenset({Context.GUEST, Context.HOST, Context.JOBS})
+OPENED = frozenset({Context.GUEST, Context.HOST, Context.JOBS, Context.CARDS})
 JOBS = frozenset({Context.JOBS})
+CARDS = frozenset({Context.CARDS})
 ON_GUESTS = frozenset({Context.FLEET, Context.GUEST})
 ON_HOSTS = frozenset({Context.FLEET, Context.HOST})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from console.domain.plan import Danger
 from console.services.wishes import PowerAction
 from screens.action import (
+    CARDS,
     EVERYWHERE,
     FLEET,
     JOBS,
@@ -17,6 +18,7 @@ from screens.action import (
     Context,
     Group,
 )
+from screens.card_actions import CARD_ACTIONS
 from screens.situation import can, can_cancel, editable, has_rest, managed, one
 
 
@@ -98,7 +100,7 @@ ACTIONS: tuple[Action, ...] = (
         label="turn round",
         help="Turn the order round.",
         group=Group.MOVE,
-        where=FLEET,
+        where=FLEET | CARDS,
         available=lambda now: now.hosts > 0,
     ),
     Action(
@@ -299,6 +301,7 @@ ACTIONS: tuple[Action, ...] = (
         available=lambda now: now.job is not None and not now.following,
         footer=16,
     ),
+    *CARD_ACTIONS,
     Action(
         id="filter",
         keys="slash",

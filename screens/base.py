@@ -219,6 +219,12 @@ class ConsoleScreen(Screen[None]):
 
         self.app.push_screen(JobsScreen(self.session, self.work))
 
+    def act_cards(self) -> None:
+        """Show the fleet's accelerators."""
+        from screens.cards import CardsScreen
+
+        self.app.push_screen(CardsScreen(self.session, self.work))
+
     def act_history(self) -> None:
         """Show who changed what, and when."""
         from screens.changes import ChangesScreen

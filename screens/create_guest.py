@@ -40,7 +40,10 @@ class Review(Sheet, can_focus=True):
 
 
 class CreateGuest(FormScreen):
-    """Asks for a guest and makes it; with `editing`, changes one. Dismisses with the outcome, None when left."""
+    """Asks for a guest and makes it; with `editing`, changes one; with `gpu`, that slot is chosen to begin with.
+
+    Dismisses with the outcome, None when left.
+    """
 
     CSS_PATH: ClassVar[CSSPathType] = ["form.tcss", "create_guest.tcss"]
     PAGES = PAGES
@@ -52,21 +55,26 @@ class CreateGuest(FormScreen):
         Binding("r", "restart", "apply by a restart", id="guest.restart", show=False),
     ]
 
-    def __init__(self, session: Session, host: str | None = None, editing: GuestKey | None = None) -> None:
+    def __init__(
+        self, session: Session, host: str | None = None, editing: GuestKey | None = None, gpu: str = ""
+    ) -> None:
         super().__init__()
         self.session = session
         self.editing = editing
-        self.wish = session.wish_of(editing) if editing is not None else self._first_wish(host)
+        self.wish = session.wish_of(editing) if editing is not None else self._first_wish(host, gpu)
         self.begin_at = "name" if self.wish.host and editing is None else ""
         self.plan: Plan | None = None
         self.modes: dict[ApplyMode, Plan] = {}
         self._revision = -1
 
-    def _first_wish(self, host: str | None) -> GuestWish:
+    def _first_wish(self, host: str | None, gpu: str) -> GuestWish:
         hosts = self.session.store.fleet.hosts
         if host is None and len(hosts) == 1:
             host = next(iter(hosts))
-        wish = GuestWish(host=host or "", disk=DEFAULT_DISK, boot=BootChoice.IMAGE)
+        wish = GuestWish(host=host or "", disk=DEFAULT_DISK, boot=BootChoice.IMAGE, gpu=gpu)
+        facts = self.session.store.host(wish.host).seen.facts if wish.host in hosts else None
+        if gpu and (facts is None or facts.uefi is not False):
+            wish = replace(wish, firmware="uefi")  # today's cards start by UEFI only
         return self._with_defaults(wish)
 
     def _with_defaults(self, wish: GuestWish) -> GuestWish:

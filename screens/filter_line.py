@@ -1,4 +1,4 @@
-"""The line to filter by: text, how many guests match, and below it what can be written or what is wrong."""
+"""The line to filter by: text, how much matches, and below it what can be written or what is wrong."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class FilterLine(Vertical):
     class Done(Message):
         """Enter was pressed: the filter stays, the keys go back to the list."""
 
-    def __init__(self, text: str, *, id: str) -> None:
+    def __init__(self, text: str, hint: str = HINT, *, id: str) -> None:
         super().__init__(id=id)
         self._text = text
+        self._hint = hint
 
     def compose(self) -> ComposeResult:
         """Lay out slash, text and count, and the hint below."""
@@ -39,7 +40,7 @@ class FilterLine(Vertical):
             box.cursor_blink = False
             yield box
             yield Sheet([()], classes="filter-count")
-        yield Sheet([[(HINT, "quiet")]], classes="filter-hint")
+        yield Sheet([[(self._hint, "quiet")]], classes="filter-hint")
 
     def begin(self) -> None:
         """Take the keys."""
@@ -47,16 +48,14 @@ class FilterLine(Vertical):
         # Not Input.focus(), which is deferred: the next key is already the filter's.
         self.screen.set_focus(self.query_one(Input))
 
-    def say(self, matching: int, guests: int, wrong: str = "") -> None:
-        """Show how many guests match, and what is wrong with the filter."""
-        self.query_one(".filter-count", Sheet).show(
-            [[(fit(f"{matching} of {guests} guests", 24, right=True), "quiet")]]
-        )
+    def say(self, count: str, wrong: str = "") -> None:
+        """Show how much matches ("3 of 12 guests"), and what is wrong with the filter."""
+        self.query_one(".filter-count", Sheet).show([[(fit(count, 24, right=True), "quiet")]])
         self.set_class(bool(wrong), "-wrong")
         # Two cells are the hint's own margin, two the line's.
         said = wrapped(wrong, max(8, self.app.size.width - 4))
         self.query_one(".filter-hint", Sheet).show(
-            [[(part, "warn")] for part in said] if wrong else [[(HINT, "quiet")]]
+            [[(part, "warn")] for part in said] if wrong else [[(self._hint, "quiet")]]
         )
 
     def on_input_changed(self, event: Input.Changed) -> None:

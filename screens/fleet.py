@@ -362,7 +362,7 @@ class FleetScreen(FleetMoves):
             wrong = " ".join(part for part in (error.title, error.hint) if part)
             with suppress(FleetError):
                 self.set_filter(event.text.rstrip().rpartition(" ")[0])
-        event.line.say(sum(1 for _ in self.rows.index.guests()), self.totals.guests, wrong)
+        event.line.say(f"{sum(1 for _ in self.rows.index.guests())} of {self.totals.guests} guests", wrong)
 
     def on_filter_line_done(self) -> None:
         """Keep the filter and give the keys back to the list."""

@@ -26,6 +26,7 @@ from screens.edit_user import EditUser
 from screens.help import Help
 from screens.offers import NAMED_LETTERS, REBOUND
 from screens.plan import PlanScreen
+from screens.preflight import PreflightScreen
 from screens.users import UsersScreen
 
 SCREENS: Mapping[str, type[Screen[Any]]] = {
@@ -37,6 +38,7 @@ SCREENS: Mapping[str, type[Screen[Any]]] = {
     "users": UsersScreen,
     "edit user": EditUser,
     "diff": DiffScreen,
+    "preflight": PreflightScreen,
     "question": Confirm,
     "cancel": CancelJob,
     "command bar": CommandBar,

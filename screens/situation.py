@@ -19,7 +19,8 @@ class Situation:
     changes: guests that differ from the inventory or are not made yet. marked: how many guests are marked: what is
     done to guests is done to them then, and marked_can is what at least one of them can be told. narrowed: there is a
     filter to end; sorted: there is an order to leave. jobs: how many run. job: the one under the cursor; following:
-    the cursor stays on the newest one; opened: it is shown alone.
+    the cursor stays on the newest one; opened: it is shown alone. card: there is one under the cursor; card_free: a
+    guest could get it.
     """
 
     read_only: bool = False
@@ -35,6 +36,8 @@ class Situation:
     job: Job | None = None
     following: bool = False
     opened: bool = False
+    card: bool = False
+    card_free: bool = False
 
 
 Available = Callable[[Situation], bool]
@@ -83,3 +86,8 @@ def can_cancel(now: Situation) -> bool:
 def has_rest(now: Situation) -> bool:
     """Return True on a job that ended and left something to do."""
     return now.job is not None and now.job.state.ended and now.job.rest > 0
+
+
+def has_devices(now: Situation) -> bool:
+    """Return True on a guest of the inventory with passed-through devices."""
+    return now.guest is not None and now.guest.wanted is not None and bool(now.guest.wanted.devices)

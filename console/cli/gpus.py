@@ -10,7 +10,7 @@ from console.cli.output import counted, safe, show_facts, show_json, show_table
 from console.cli.work import hosts_down, run, see, see_guest, view_of
 from console.domain.errors import FleetError
 from console.domain.hardware import PciFunction
-from console.domain.preflight import Finding, Verdict, blocks, warnings
+from console.domain.preflight import MARKS, Finding, Verdict, blocks, summary, warnings
 from console.domain.preflight.case import bytes_shown
 from console.domain.values import parse_pci_slot
 from console.services.devices import Accelerator
@@ -18,8 +18,6 @@ from console.services.view import View
 
 READ_S = 15.0
 """How long a host's kernel may take to tell its devices."""
-
-MARKS = {Verdict.OK: "✔", Verdict.UNKNOWN: "?", Verdict.WARNING: "▲", Verdict.BLOCK: "✖"}
 
 
 def list_gpus(options: Namespace) -> int:
@@ -67,7 +65,7 @@ def show(options: Namespace) -> int:
             if options.json:
                 show_json(_card_json(card))
                 return 0
-            show_facts([("card", card.title), ("host", card.host), ("owner", card.owner or "free")])
+            show_facts([("card", card.title), ("host", card.host), ("owner", card.owner or card.kept or "free")])
             for function in card.functions:
                 print()
                 show_facts(_facts(function))
@@ -120,15 +118,9 @@ def _row(card: Accelerator) -> list[str]:
         "—" if first.group is None else str(first.group),
         "—" if first.numa_node is None else str(first.numa_node),
         first.driver or "—",
-        card.owner or "free",
+        card.owner or card.kept or "free",
         summary(card.findings),
     ]
-
-
-def summary(findings: tuple[Finding, ...]) -> str:
-    """Return "✔ 27  ▲ 2" for a list of findings."""
-    counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in MARKS}
-    return "  ".join(f"{mark} {counts[verdict]}" for verdict, mark in MARKS.items() if counts[verdict])
 
 
 def _facts(function: PciFunction) -> list[tuple[str, str]]:
@@ -188,6 +180,7 @@ def _card_json(card: Accelerator) -> dict[str, Any]:
         "slot": card.slot,
         "title": card.title,
         "owner": card.owner or None,
+        "kept": card.kept or None,
         "functions": [_function_json(function) for function in card.functions],
         "blocks": [finding.rule for finding in blocks(card.findings)],
         "warnings": [finding.rule for finding in warnings(card.findings)],

@@ -184,7 +184,8 @@ class HostHardware:
 
     def slot(self, slot: str) -> tuple[PciFunction, ...]:
         """Return the functions at a slot, by number."""
-        return tuple(function for function in self.functions if function.slot == slot)
+        start = f"{slot}."
+        return tuple(function for function in self.functions if function.address.startswith(start))
 
     def group(self, number: int) -> tuple[PciFunction, ...]:
         """Return the members of an IOMMU group, by address."""

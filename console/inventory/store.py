@@ -153,6 +153,10 @@ class Store:
             f"{name} is ambiguous.", "It is on: " + ", ".join(key.host for key in keys) + ".", f"Write {keys[0]}."
         )
 
+    def devices_changed(self) -> None:
+        """Have who follows look again: what is known of a host's devices, which is not kept here, is other now."""
+        self._changed()
+
     def say(self, message: str) -> None:
         """Record a line for the status bar."""
         self.messages.append((self.clock(), message))

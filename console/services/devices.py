@@ -5,24 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from console.domain.errors import FleetError
-from console.domain.hardware import HostHardware, PciFunction
+from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction
 from console.domain.model import Device, Firmware, Guest, GuestKey
 from console.domain.observed import HostState
-from console.domain.preflight import Finding, preflight
+from console.domain.preflight import Finding, blocks, preflight
 from console.domain.standing import HostView
 from console.drivers.base import HardwareReader
 from console.inventory.store import Store
 from console.services.hardware import case_of, hardware_of, owners_of
+from console.services.passthrough import CONSOLE_CHIPS
 
 ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1, firmware=Firmware.UEFI)
 """Who asks about a device alone."""
 
+OWN_SCREEN = "the host's own screen"
+
+AT_ONCE = 32
+"""Kernels that are asked beside one another: each is an ssh process of about 10 MB here."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """One card of a host. functions: all of its slot. owner: "host/guest (state)", "" when it is free."""
+    """One card of a host. functions: all of its slot. owner: "host/guest (state)", "" when no guest has it.
+
+    others: the endpoints of other slots in its IOMMU groups.
+    """
 
     host: str
     slot: str
@@ -30,11 +40,40 @@ class Accelerator:
     functions: tuple[PciFunction, ...]
     owner: str
     findings: tuple[Finding, ...]
+    others: tuple[PciFunction, ...] = ()
 
     @property
     def first(self) -> PciFunction:
         """The function that it is named after."""
         return self.functions[0]
+
+    @property
+    def kept(self) -> str:
+        """What of the host is in the way of giving it away whole, in a few words; "" when nothing is."""
+        for function in self.functions:
+            if function.carries:
+                return f"carries {function.carries[0]}"
+            screen = function.vendor_id in CONSOLE_CHIPS if function.boot_vga is None else function.boot_vga
+            if screen and function.driver not in VFIO_DRIVERS:
+                return OWN_SCREEN
+            if parts := len(function.mdevs) or function.sriov_active:
+                return f"split into {parts} part{'' if parts == 1 else 's'}"
+        for function in self.functions:
+            if function.driver and function.driver not in VFIO_DRIVERS and function.is_accelerator:
+                users = ", ".join(dict.fromkeys(user.process or str(user.pid) for user in function.users or ()))
+                return f"on {function.driver}" + (f", used by {users}" if users else "")
+        return ""
+
+    @property
+    def is_free(self) -> bool:
+        """True when a guest could get it: nobody has it, and no check is in the way."""
+        return not self.owner and self.kept != OWN_SCREEN and not blocks(self.findings)
+
+    @property
+    def parts_free(self) -> int | None:
+        """How many more mediated devices of its smallest kind it can make now; None when it makes none."""
+        free = [kind.available for f in self.functions for kind in f.mdev_types if kind.available is not None]
+        return max(free) if free else None
 
 
 class Devices:
@@ -44,25 +83,44 @@ class Devices:
         self._store = store
         self._reader = reader
         self._read: dict[str, HostHardware] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._cached: dict[str, tuple[object, tuple[Accelerator, ...]]] = {}
+        self.reading: set[str] = set()
+        """The hosts whose kernels are being asked."""
         self.errors: dict[str, FleetError] = {}
         """Why a host's kernel was not read the last time."""
 
     async def read(self, names: Iterable[str], *, timeout_s: float) -> None:
-        """Have these hosts' kernels read, beside one another; why one was not is in `errors`."""
+        """Have these hosts' kernels read, beside one another; why one was not is in `errors`.
+
+        Who follows the store hears of each host as it has answered. A host that is not up is not asked.
+        """
         await asyncio.gather(*(self._read_one(name, timeout_s) for name in names))
 
     async def _read_one(self, name: str, timeout_s: float) -> None:
         view = self._store.host(name)
         if view.seen.state is not HostState.UP:
             return
+        self.reading.add(name)
         try:
-            found = await self._reader.read(view.wanted, self._store.fleet.ssh, timeout_s=timeout_s)
+            async with self._turns:
+                found = await self._reader.read(view.wanted, self._store.fleet.ssh, timeout_s=timeout_s)
         except FleetError as error:
             self.errors[name] = error
             self._read.pop(name, None)  # what was true once must not let a guest start now
         else:
             self.errors.pop(name, None)
             self._read[name] = found
+        finally:
+            self.reading.discard(name)
+            if name in self._store.fleet.hosts:
+                self._cards_of(self._store.host(name))  # here, one host a turn, and not all at once when painted
+            self._store.devices_changed()
+
+    def read_at(self, host: str) -> datetime | None:
+        """Return when a host's kernel last told its devices, None when it has not."""
+        read = self._read.get(host)
+        return None if read is None else read.at
 
     def hardware(self, host: str) -> HostHardware | None:
         """Return what is known of a host's devices, None when it never told any."""
@@ -72,7 +130,7 @@ class Devices:
     def accelerators(self, host: str | None = None) -> tuple[Accelerator, ...]:
         """Return the cards of one host or of the fleet, by host and slot."""
         views = [self._store.host(host)] if host is not None else self._store.hosts()
-        return tuple(card for view in views for card in self._cards(view))
+        return tuple(card for view in views for card in self._cards_of(view))
 
     def preflight(self, key: GuestKey) -> Mapping[str, tuple[Finding, ...]]:
         """Return device -> findings for a guest of the inventory. Raises FleetError when nothing is known to check."""
@@ -93,6 +151,22 @@ class Devices:
             )
         return preflight(case_of(self._store.host(host), hardware, guest, device))
 
+    def _cards_of(self, view: HostView) -> tuple[Accelerator, ...]:
+        """Return a host's cards, worked out again only when something changed that they follow from.
+
+        29 rules for each card take a few milliseconds, and the hosts' figures change every second.
+        """
+        guests = tuple(
+            (guest.key, guest.wanted, guest.state, guest.seen and (guest.seen.pci, guest.seen.active_shape is None))
+            for guest in view.guests
+        )
+        pci = view.seen.facts.pci if view.seen.facts is not None else ()
+        basis = (view.wanted, guests, pci, self._read.get(view.name))
+        known = self._cached.get(view.name)
+        if known is None or known[0] != basis:
+            known = self._cached[view.name] = (basis, tuple(self._cards(view)))
+        return known[1]
+
     def _cards(self, view: HostView) -> list[Accelerator]:
         hardware = self.hardware(view.name)
         if hardware is None:
@@ -104,6 +178,7 @@ class Devices:
             if not functions:
                 continue  # virtual functions are told with their card
             holder = next((owners[f.address] for f in functions if f.address in owners), None)
+            groups = {function.group for function in functions if function.group is not None}
             guest = self._wanted(view, holder) or ANY_GUEST
             device = next((d for d in guest.devices.values() if d.pci == slot), Device(name="", pci=slot))
             cards.append(
@@ -114,6 +189,11 @@ class Devices:
                     functions=functions,
                     owner=f"{holder[0]} ({holder[1]})" if holder else "",
                     findings=preflight(case_of(view, hardware, guest, device)),
+                    others=tuple(
+                        other
+                        for other in hardware.functions
+                        if other.group in groups and other.slot != slot and not other.is_bridge
+                    ),
                 )
             )
         return cards

@@ -10,7 +10,8 @@ from console.domain.observed import HostObservation, PciDevice
 from console.domain.standing import HostView
 from console.services.wishes import GpuChoice
 
-DISPLAY_CLASS = "0x03"
+GPU_CLASSES = ("0x03", "0x12")
+"""Displays and processing accelerators."""
 BRIDGE_CLASS = "0x06"
 CONSOLE_CHIPS = frozenset({"1a03", "102b"})
 """Vendors of the display chips of servers' management controllers (ASPEED, Matrox): the host's own screen."""
@@ -149,7 +150,7 @@ def _unbound(seen: HostObservation) -> str | None:
 
 
 def _is_gpu(seen: HostObservation, slot: str) -> bool:
-    return any((function.class_code or "").startswith(DISPLAY_CLASS) for function in _slots(seen).get(slot, ()))
+    return any((function.class_code or "").startswith(GPU_CLASSES) for function in _slots(seen).get(slot, ()))
 
 
 def _refusal(seen: HostObservation, slot: str, functions: list[PciDevice]) -> str:

@@ -11,7 +11,9 @@ from dataclasses import replace
 from console.domain.preflight import guest, host, isolation, parts
 from console.domain.preflight.case import Case, Finding, Rule, Verdict
 
-__all__ = ["RULES", "Case", "Finding", "Verdict", "blocks", "preflight", "warnings"]
+__all__ = ["MARKS", "RULES", "Case", "Finding", "Verdict", "blocks", "preflight", "summary", "warnings"]
+
+MARKS = {Verdict.OK: "✔", Verdict.UNKNOWN: "?", Verdict.WARNING: "▲", Verdict.BLOCK: "✖"}
 
 RULES: tuple[Rule, ...] = (
     isolation.drift,
@@ -91,3 +93,9 @@ def blocks(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def warnings(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Return what is to be accepted first."""
     return tuple(f for f in findings if f.verdict is Verdict.WARNING and not f.accepted)
+
+
+def summary(findings: tuple[Finding, ...]) -> str:
+    """Return how many findings there are of each verdict: "✔ 27  ▲ 2"."""
+    counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in MARKS}
+    return "  ".join(f"{mark} {counts[verdict]}" for verdict, mark in MARKS.items() if counts[verdict])

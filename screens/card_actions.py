@@ -1,0 +1,87 @@
+"""What can be done on the GPU board and with a guest's devices: a part of the registry, see screens.actions."""
+
+from __future__ import annotations
+
+from screens.action import CARDS, EVERYWHERE, Action, Context, Group
+from screens.situation import has_devices
+
+CARD_ACTIONS: tuple[Action, ...] = (
+    Action(
+        id="open-card",
+        keys="enter",
+        shown="enter",
+        label="open",
+        help="Show all that is known of the card: functions, group, users, and every check with its evidence.",
+        group=Group.CARD,
+        where=CARDS,
+        available=lambda now: now.card,
+        footer=10,
+        command=False,
+    ),
+    Action(
+        id="give-card",
+        keys="c",
+        shown="c",
+        label="new guest",
+        help="Create a guest on the card's host with the card chosen.",
+        group=Group.CARD,
+        where=CARDS,
+        writes=True,
+        available=lambda now: now.card_free,
+        footer=12,
+    ),
+    Action(
+        id="read-cards",
+        keys="r",
+        shown="r",
+        label="read again",
+        help="Have the hosts' kernels asked again now; while the board is in front that is done every minute.",
+        group=Group.CARD,
+        where=CARDS,
+        available=lambda now: now.hosts > 0,
+        footer=14,
+    ),
+    Action(
+        id="sort-cards",
+        keys="S",
+        shown="S",
+        label="sort",
+        help="Sort by the next column: host, card, state, preflight.",
+        group=Group.CARD,
+        where=CARDS,
+        available=lambda now: now.card,
+        footer=35,
+    ),
+    Action(
+        id="filter-cards",
+        keys="slash",
+        shown="/",
+        label="filter",
+        help="Show only cards with these words in host, slot, name, driver, state or owner; !word: not this one.",
+        group=Group.CARD,
+        where=CARDS,
+        available=lambda now: now.hosts > 0,
+        footer=30,
+    ),
+    Action(
+        id="preflight",
+        keys="f",
+        shown="f",
+        label="preflight",
+        help="Every check of the guest's devices, with its evidence and what to do; what their host's kernel says now.",
+        group=Group.GUEST,
+        where=frozenset({Context.GUEST}),
+        available=has_devices,
+        footer=16,
+    ),
+    Action(
+        id="cards",
+        keys="g",
+        shown="g",
+        label="GPU board",
+        help="Every accelerator of the fleet: whose it is, its group and driver, and what a guest would run into.",
+        group=Group.CONSOLE,
+        where=EVERYWHERE - CARDS,
+        footer=37,
+    ),
+)
