@@ -98,7 +98,7 @@ async def clocks_ahead_s(folder: Path, hosts: Iterable[Host], settings: Ssh) -> 
 def open_workplace(folder: Path) -> Workplace:
     """Return what a job's own process works with. It knows no hosts until it is told their targets."""
     runtime = _runtime_of(folder)
-    return Workplace(folder, repository(), LibvirtClient(runtime, str(folder)))
+    return Workplace(folder, repository(), LibvirtClient(runtime, str(folder)), _hardware(runtime / "ssh"))
 
 
 def open_view(folder: Path) -> View:

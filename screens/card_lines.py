@@ -57,7 +57,7 @@ def card_state(card: Accelerator) -> Span:
         return f"◆ {card.owner.removeprefix(f'{card.host}/')}", "accent"
     if card.kept.startswith("on "):
         return f"● {card.kept}", ""
-    return (f"✖ {card.kept}", "quiet") if card.kept else ("○ free", "good")
+    return (f"– {card.kept}", "quiet") if card.kept else ("○ free", "good")
 
 
 def matches(card: Accelerator, text: str) -> bool:
@@ -177,7 +177,7 @@ def _of_function(function: PciFunction) -> list[tuple[str, str]]:
     users = [f"{user.process} ({user.pid}) holds {user.path}" for user in function.users or ()]
     rows = [
         ("ids", f"{function.pci_id}, class {function.class_code:06x}, subsystem {function.subsystem or '—'}"),
-        ("driver", function.driver or "none"),
+        ("driver", function.driver or ("none" if function.bars else NOT_REPORTED)),
         ("memory", ", ".join(bars) or NOT_REPORTED),
         ("reset", NOT_REPORTED if resets is None else ", ".join(resets) or "no way is known"),
         ("used by", NOT_REPORTED if function.users is None else "; ".join(users) or "nobody on the host"),

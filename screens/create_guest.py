@@ -24,7 +24,9 @@ from screens.guest_options import pools, volume_options
 from screens.guest_pages import PAGES, choice_hint, hint, host_notice, offers, page_fields, visible
 from screens.guest_review import MODE_KEYS, apply_modes, created, edited
 from screens.lines import hanging
-from screens.offers import own_keys
+from screens.offers import own, own_keys
+from screens.preflight import PreflightScreen
+from screens.preflight_lines import all_checks, asked, in_short
 from screens.widgets import Line, Sheet
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class CreateGuest(FormScreen):
         Binding("b", "previous", "back", id="guest.previous", show=False),
         Binding("l", "live", "apply live", id="guest.live", show=False),
         Binding("r", "restart", "apply by a restart", id="guest.restart", show=False),
+        Binding("ctrl+p", "preflight", "every check of the GPU", id="guest.preflight", priority=True, show=False),
     ]
 
     def __init__(
@@ -176,7 +179,36 @@ class CreateGuest(FormScreen):
         if self.page == 1 and self.wish.boot is BootChoice.EMPTY and self.editing is None:
             text = "The disk will be empty: the guest starts, finds nothing to boot from, and waits at its firmware."
             lines += hanging([("▲ ", "warn")], text, "warn", width)
+        if self.page == self.order_of("gpu")[0] and self.wish.gpu:
+            lines += self._gpu_notice(width)
         return lines
+
+    def _gpu_notice(self, width: int) -> list[Line]:
+        """Say what the preflight of the chosen card finds, and how old what it looked at is."""
+        findings = [f for found in self.session.guest_findings(self.wish, self.editing).values() for f in found]
+        if not findings:
+            return []
+        view = self.session.store.host(self.wish.host)
+        text, style = asked(self.session.devices, view, self.session.store.clock(), short=True)
+        first, *rest = in_short(findings, width)
+        keys: Line = [("   ", ""), (own("guest.preflight", "^p"), "accent"), (" shows every check", "quiet")]
+        return [[*first, *keys], *rest, *([] if style == "quiet" else hanging([], text, style, width))]
+
+    def action_preflight(self) -> None:
+        """Show every check of the card that is chosen."""
+        self.collect()
+        if not self.wish.gpu:
+            self.say(FleetError("No GPU is chosen.", "The preflight checks what a guest would get."))
+            return
+        wish = self.wish
+
+        def lines(width: int) -> list[Line]:
+            if found := self.session.guest_findings(wish, self.editing):
+                return all_checks(found, width)
+            why = self.find_problems().get("gpu", "Nothing is known of it.")
+            raise FleetError("The GPU that is chosen cannot be checked.", why, "Choose another one in the form.")
+
+        self.app.push_screen(PreflightScreen(self.session, self.heading(), wish.host, lines))
 
     def _store_changed(self) -> None:
         if self.is_current and self.page != REVIEW and self.session.store.revision != self._revision:

@@ -11,15 +11,19 @@ from textual.events import Resize
 
 from console.domain.errors import FleetError
 from console.domain.model import GuestKey
+from console.domain.observed import GuestState
 from console.domain.plan import Difference
 from console.domain.standing import GuestView, Standing
+from console.services.preflight import READ_S
 from screens.action import Context
+from screens.actions import BY_ID
 from screens.guest_detail import addresses, devices, graphs, guest_facts, standing
 from screens.history import History
 from screens.job_lines import running
-from screens.offers import bindings
+from screens.offers import bindings, key_of
+from screens.preflight_lines import all_checks, asked, devices_now
 from screens.scrolling import ScrollingScreen
-from screens.situation import Situation
+from screens.situation import Situation, has_devices
 from screens.states import guest_mark, guest_state
 from screens.subject import Subject, block, fact
 from screens.widgets import Line, Sheet
@@ -47,6 +51,7 @@ class GuestScreen(ScrollingScreen):
         self.history = history
         self.key = key
         self._cards = session.gpu_choices(key.host)
+        self._asked_in: GuestState | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out header, facts and graphs, status and keys."""
@@ -59,6 +64,13 @@ class GuestScreen(ScrollingScreen):
     def on_mount(self) -> None:
         """Show the guest."""
         self.show_store()
+
+    def _ask_kernel(self) -> None:
+        """Have the host's kernel asked; when a guest with devices has gone on or off they are somewhere else."""
+        now = self.situation()
+        if has_devices(now) and now.guest is not None and now.guest.state is not self._asked_in:
+            self._asked_in = now.guest.state
+            self.run_worker(self.session.devices.read([self.key.host], timeout_s=READ_S), group="devices")
 
     def on_resize(self, event: Resize) -> None:
         """Put the graphs above or beside the facts."""
@@ -109,13 +121,42 @@ class GuestScreen(ScrollingScreen):
         self.header.show([[(str(self.key), "title"), ("   ", ""), state, (f"   {mark} {words}", style)]])
         lines: list[Line] = [*block(standing(subject, now.guest), width), ()]
         lines += [*guest_facts(now.guest, subject.now, width), *fact("uuid", now.guest.uuid, width)]
-        lines += [(), *devices(subject, now.guest, width), (), *addresses(now.guest)]
+        lines += [(), *devices(subject, now.guest, width), *self._devices_now(subject, width)]
+        lines += [(), *addresses(now.guest)]
         self.facts.show(lines)
         rows = max(2, min(6, (self.body.size.height - 4) // 4)) if wide else 2
         past = graphs(subject, now.guest, self.past.size.width or width, rows, apart=wide)
         self.past.show([*past, ()] if past else [])
         self.set_class(not past, "-bare")
         self.show_frame()
+        self._ask_kernel()
+
+    def _devices_now(self, subject: Subject, width: int) -> list[Line]:
+        """Return where each passed-through device is now, and what the preflight finds, in short."""
+        if not has_devices(self.situation()):
+            return []
+        devices = self.session.devices
+        try:
+            found = devices.preflight(self.key)
+        except FleetError:
+            return []
+        when = asked(devices, subject.host, subject.now, short=True)
+        return devices_now(found, devices.states(self.key), when, key_of(BY_ID["preflight"]), width)
+
+    def act_preflight(self) -> None:
+        """Show every check of the guest's devices."""
+        from screens.preflight import PreflightScreen
+
+        if not has_devices(self.situation()):
+            self.tell(f"▲ {self.key} has no passed-through device.")
+            return
+
+        def lines(width: int) -> list[Line]:
+            devices = self.session.devices
+            return all_checks(devices.preflight(self.key), width, devices.states(self.key))
+
+        heading = f"Preflight of {self.key}"
+        self.app.push_screen(PreflightScreen(self.session, heading, self.key.host, lines))
 
     def _differences(self, guest: GuestView) -> tuple[Difference, ...]:
         if guest.standing is not Standing.CHANGED or guest.stale_since is not None:

@@ -16,6 +16,7 @@ from screens.guest_options import free_memory_kib, gpu_option, gpu_title, pools,
 from screens.lines import facts, hanging, title
 from screens.offers import own
 from screens.plan_lines import cautions, differences, files, happenings
+from screens.preflight_lines import counts
 from screens.widgets import Line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def created(session: Session, wish: GuestWish, plan: Plan | None, width: int) ->
     lines += [[], title("What will happen"), *happenings(plan, width)]
     if notes := cautions(plan, width, _warnings(session, wish, None)):
         lines += [[], *notes]
-    return lines
+    return [*lines, *_preflight(session, wish, None)]
 
 
 def edited(session: Session, wish: GuestWish, key: GuestKey, modes: Mapping[ApplyMode, Plan], width: int) -> list[Line]:
@@ -58,7 +59,17 @@ def edited(session: Session, wish: GuestWish, key: GuestKey, modes: Mapping[Appl
         lines += _mode(session, key, mode, entry, alone=len(modes) == 1, width=width)
     if notes := cautions(plan, width, _warnings(session, wish, key)):
         lines += [[], *notes]
-    return lines
+    return [*lines, *_preflight(session, wish, key)]
+
+
+def _preflight(session: Session, wish: GuestWish, editing: GuestKey | None) -> list[Line]:
+    """Return how many checks of the guest's devices found what; nothing for a guest without devices."""
+    findings = [f for found in session.guest_findings(wish, editing).values() for f in found]
+    if not findings:
+        return []
+    key = own("guest.preflight", "^p")
+    shows: Line = [("   ", ""), (key, "accent"), (" shows every check", "quiet")]
+    return [[], [("Preflight  ", "quiet"), *counts(findings), *shows]]
 
 
 def _mode(session: Session, key: GuestKey, mode: ApplyMode, plan: Plan, *, alone: bool, width: int) -> list[Line]:

@@ -179,6 +179,8 @@ def ending(outcome: Outcome, width: int, told: Sequence[str] = ()) -> list[Line]
     for label, entries, how in (("taken back", outcome.undone, "quiet"), ("left as is", outcome.left, "warn")):
         for entry in entries:
             lines += hanging([(f"  {label}  ", "quiet")], entry, how, width)
+    for note in outcome.notes:
+        lines += hanging([("  • ", "quiet")], note, "", width)
     # A single one is named by the sentence.
     for key in outcome.pending if len(outcome.pending) > 1 else ():
         lines += hanging([("  ◌ ", "warn")], f"{key} is pending: apply again once {key.host} is up.", "", width)

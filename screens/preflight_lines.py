@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from console.domain.preflight import MARKS, Finding, Verdict
 from console.domain.standing import HostView
@@ -11,6 +12,7 @@ from console.services.devices import Devices
 from screens.figures import age
 from screens.lines import hanging
 from screens.states import host_state
+from screens.subject import LABEL
 from screens.widgets import Line, Span, fit, wrapped
 
 STYLES = {Verdict.OK: "good", Verdict.UNKNOWN: "quiet", Verdict.WARNING: "warn", Verdict.BLOCK: "bad"}
@@ -56,12 +58,33 @@ def checks(findings: Sequence[Finding], width: int) -> list[Line]:
     return lines
 
 
-def all_checks(found: Mapping[str, Sequence[Finding]], width: int) -> list[Line]:
-    """Return the checks of several devices, each below its name and counts."""
+def all_checks(
+    found: Mapping[str, Sequence[Finding]], width: int, states: Mapping[str, Finding] = MappingProxyType({})
+) -> list[Line]:
+    """Return the checks of several devices, each below its name, counts, and where it is now."""
     lines: list[Line] = []
     for name, findings in found.items():
-        lines += [[(f"{name}   ", "title"), *counts(findings)], (), *checks(findings, width), ()]
+        lines += [[(f"{name}   ", "title"), *counts(findings)], ()]
+        lines += [*_check(states[name], width), ()] if name in states else []
+        lines += [*checks(findings, width), ()]
     return lines[:-1]
+
+
+def devices_now(
+    found: Mapping[str, Sequence[Finding]], states: Mapping[str, Finding], when: Span, key: str, width: int
+) -> list[Line]:
+    """Return where each device of a guest is now and what its preflight finds, in short. key: shows all of it."""
+    lines: list[Line] = []
+    for name, findings in found.items():
+        state = states.get(name)
+        if state is not None and state.verdict is not Verdict.UNKNOWN:
+            mark, style = MARKS[state.verdict], STYLES[state.verdict]
+            text = f"{state.sentence} {state.remedy}".strip()
+            lines += hanging([(f" {fit(f'{name} now', LABEL - 1)}", "quiet"), (f"{mark} ", style)], text, "", width - 1)
+        shows: Line = [("   ", ""), (key, "accent"), (" shows every check", "quiet")]
+        lines.append([(f" {'preflight':{LABEL - 1}}", "quiet"), (" ", ""), *counts(findings), *shows])
+    text, style = when
+    return [*lines, *hanging([(" " * (LABEL + 1), "")], text, style, width - 1)]
 
 
 def _check(finding: Finding, width: int) -> list[Line]:

@@ -75,7 +75,7 @@ class Work:
         except BaseException:
             self._running.pop(number, None)
             raise
-        self._end(number, f"{'✔' if outcome.ok else '✖'} {outcome.sentence}")
+        self._end(number, " ".join(("✔" if outcome.ok else "✖", outcome.sentence, *outcome.notes)))
         if not outcome.ok:
             self._fail(failure(outcome))
 

@@ -47,7 +47,7 @@ from console.domain.verbs import (
     Undefine,
     Verb,
 )
-from console.drivers.base import HostTarget, Hypervisors, Repository
+from console.drivers.base import HardwareReader, HostTarget, Hypervisors, Repository
 from console.services.apply import Workplace, carry_out
 from console.services.jobs import recorded
 from console.services.journal import Journal
@@ -314,12 +314,13 @@ class FakeHypervisors:
 class FakeRunner:
     """Implements `JobRunner` in this process: jobs are tasks, on the hosts and the repository in memory.
 
-    refusal: why none can be started. tasks: those that were.
+    hardware: what its jobs ask of the kernels. refusal: why none can be started. tasks: those that were.
     """
 
-    def __init__(self, hypervisors: Hypervisors, repository: Repository) -> None:
+    def __init__(self, hypervisors: Hypervisors, repository: Repository, hardware: HardwareReader) -> None:
         self.hypervisors = hypervisors
         self.repository = repository
+        self.hardware = hardware
         self.refusal: FleetError | None = None
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -333,7 +334,8 @@ class FakeRunner:
 
     async def _work(self, plan: Plan, journal: Journal, folder: Path) -> None:
         try:
-            await carry_out(plan, journal, Workplace(folder, self.repository, self.hypervisors))
+            place = Workplace(folder, self.repository, self.hypervisors, self.hardware, settle_s=0.0)
+            await carry_out(plan, journal, place)
         finally:
             journal.close()
 

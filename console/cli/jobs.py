@@ -177,6 +177,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "rest_of": job.rest_of or None,
         "failures": [{"what": what, "why": why} for what, why in outcome.failures] if outcome else [],
         "left": list(outcome.left) if outcome else [],
+        "notes": list(outcome.notes) if outcome else [],
         "lines": list(job.lines),
     }
 
@@ -215,4 +216,6 @@ def _show_end(job: Job) -> None:
         print(safe(f"undone: {undone}"))
     for left in job.outcome.left:
         print(safe(f"left: {left}"))
+    for note in job.outcome.notes:
+        print(safe(f"note: {note}"))
     print(safe(job.outcome.sentence))

@@ -119,6 +119,8 @@ def show_outcome(outcome: Outcome, plan: Plan) -> int:
         print(f"    undone: {safe(undone)}", file=sys.stderr)
     for left in outcome.left:
         print(f"    left: {safe(left)}", file=sys.stderr)
+    for note in outcome.notes:
+        print(f"note: {safe(note)}", file=sys.stderr)
     if outcome.ok:
         print(safe(outcome.sentence) + (f" ({outcome.commit})" if outcome.commit else ""))
     return 0 if outcome.ok else 1

@@ -60,7 +60,8 @@ class PciFunction:
     address: "0000:65:00.0". subsystem: "10de:1467", None where it has none. class_code: 24 bits. group: its IOMMU
     group. cpus: the CPUs near it as the kernel lists them ("0-7,16-23"). reset_methods: in the order the kernel
     would try them, empty when it knows none. physical: the function that this one is a virtual function of;
-    virtual: its own virtual functions. users: who holds it now; None when that could not be read (needs root).
+    virtual: its own virtual functions. power: the power state that the kernel tells ("D0", "D3hot", "D3cold",
+    "unknown", "error"), "" where it does not. users: who holds it now; None when that could not be read (needs root).
     networks, disks: the host's interfaces and block devices behind it. carries: what of the host itself hangs on
     it, as sentences' ends ("the root file system (nvme0n1p2)").
     """
@@ -81,6 +82,7 @@ class PciFunction:
     reset_methods: tuple[str, ...] | None = None
     boot_vga: bool | None = None
     d3cold_allowed: bool | None = None
+    power: str = ""
     has_rom: bool | None = None
     sriov_total: int = 0
     sriov_active: int = 0

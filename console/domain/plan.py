@@ -47,6 +47,7 @@ class Step:
 
     sentence: what it does, in the imperative ("define trainer"). undo: the verb that takes it back.
     wait_for: the state the guest must reach before the step counts as done, within wait_s seconds.
+    devices: the PCI slots that the guest has: checked right before it is started, looked at after it was stopped.
     """
 
     host: str
@@ -58,6 +59,7 @@ class Step:
     wait_for: GuestState | None = None
     wait_s: float = 0.0
     timeout_s: float = 30.0
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,8 @@ class Outcome:
     """How an apply ended.
 
     sentence: one line for the status bar. failures: (what, why with its way out). undone: what was taken back.
-    left: what could not be taken back and stands half-made. commit: the commit's short id, None without git.
+    left: what could not be taken back and stands half-made. notes: what was found afterwards.
+    commit: the commit's short id, None without git.
     """
 
     ok: bool
@@ -148,3 +151,4 @@ class Outcome:
     pending: tuple[GuestKey, ...] = field(default=())
     commit: str | None = None
     job: str = ""
+    notes: tuple[str, ...] = ()

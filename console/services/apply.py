@@ -20,7 +20,9 @@ from console.domain.job import JobState
 from console.domain.model import GuestKey
 from console.domain.observed import GuestState, HostObservation
 from console.domain.plan import InventoryChange, Outcome, Plan, Step, StepState
-from console.drivers.base import Hypervisors, Repository
+from console.domain.verbs import Start
+from console.drivers.base import HardwareReader, Hypervisors, Repository
+from console.services import recheck
 from console.services.journal import JobCancelledError, Journal, host_locks, operator, shared_folder
 
 UNDO_TIMEOUT_S = 30.0
@@ -47,6 +49,7 @@ class _Record:
     not_begun: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     unreachable: bool = False
     cancelled: bool = False
 
@@ -58,11 +61,13 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What a job works with. folder: the inventory."""
+    """What a job works with. folder: the inventory. settle_s: how long a device is waited for between two looks."""
 
     folder: Path
     repository: Repository
     hypervisors: Hypervisors
+    hardware: HardwareReader
+    settle_s: float = 1.0
 
 
 async def carry_out(plan: Plan, journal: Journal, place: Workplace) -> None:
@@ -198,6 +203,13 @@ async def _host(steps: list[tuple[int, Step]], place: Workplace, journal: Journa
             if finished:
                 done.setdefault(unit, []).append((index, step))
                 write(index, StepState.DONE)
+                again = any(
+                    isinstance(later.verb, Start) and later.guest == unit
+                    for place_of, later in steps
+                    if place_of > index
+                )
+                if recheck.is_looked_at(step) and not again:
+                    record.notes += await recheck.look(step, place)
             else:
                 record.cancelled = True
                 record.left.append(f"{step.sentence} on {step.host}: asked for, and not waited for")
@@ -205,7 +217,12 @@ async def _host(steps: list[tuple[int, Step]], place: Workplace, journal: Journa
 
 
 async def _step(step: Step, place: Workplace, journal: Journal) -> bool:
-    """Carry a step out; return False when the job was asked to end before the guest was as it is to be."""
+    """Carry a step out; return False when the job was asked to end before the guest was as it is to be.
+
+    A guest's devices are checked while this job holds the host: what was true when the plan was made may not be now.
+    """
+    if recheck.is_checked(step):
+        await recheck.check(step, place)
     if step.wait_for is None or step.guest is None:
         await place.hypervisors.call(step.host, step.verb, timeout_s=step.timeout_s)
         return True
@@ -317,4 +334,5 @@ def _outcome(plan: Plan, record: _Record) -> Outcome:
         undone=tuple(record.undone),
         left=tuple(left),
         pending=pending,
+        notes=tuple(record.notes),
     )

@@ -11,7 +11,7 @@ from console.domain.errors import FleetError
 from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction
 from console.domain.model import Device, Firmware, Guest, GuestKey
 from console.domain.observed import HostState
-from console.domain.preflight import Finding, blocks, preflight
+from console.domain.preflight import Finding, blocks, preflight, state
 from console.domain.standing import HostView
 from console.drivers.base import HardwareReader
 from console.inventory.store import Store
@@ -138,6 +138,14 @@ class Devices:
         if guest is None:
             raise FleetError(f"{key} is not in the inventory.", "Its devices are not Quarterdeck's to check.")
         return {name: self.check(key.host, guest, device) for name, device in guest.devices.items()}
+
+    def states(self, key: GuestKey) -> Mapping[str, Finding]:
+        """Return device -> where it is now, for a guest of the inventory; nothing for what is not known."""
+        view, hardware = self._store.host(key.host), self.hardware(key.host)
+        guest = self._store.guest(key).wanted
+        if guest is None or hardware is None:
+            return {}
+        return {name: state(case_of(view, hardware, guest, device)) for name, device in guest.devices.items()}
 
     def check(self, host: str, guest: Guest, device: Device) -> tuple[Finding, ...]:
         """Return what a guest would run into with a device. Raises FleetError when nothing is known of the host's."""

@@ -32,6 +32,7 @@ class _Step(msgspec.Struct, frozen=True):
     wait_for: GuestState | None
     wait_s: float
     timeout_s: float
+    devices: tuple[str, ...] = ()
 
 
 class _Plan(msgspec.Struct, frozen=True):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from console.domain.errors import FleetError
-from console.domain.model import Guest, GuestKey
-from console.domain.plan import Plan
+from console.domain.model import Firmware, Fleet, Guest, GuestKey
+from console.domain.plan import Plan, Step
 from console.domain.preflight import Finding, blocks, warnings
-from console.domain.verbs import Start
+from console.domain.standing import HostView
+from console.domain.verbs import ForceOff, Shutdown, Start
 from console.inventory.store import Store
-from console.services.devices import Devices
+from console.services.devices import ANY_GUEST, Devices
+from console.services.guests import guest_of
+from console.services.passthrough import choose_gpu, device_of
+from console.services.wishes import GuestWish
 
 READ_S = 10.0
 """How long a host's kernel may take to tell its devices before what libvirt tells must do."""
@@ -34,8 +39,31 @@ def device_warnings(devices: Devices, host: str, guest: Guest) -> tuple[str, ...
     return tuple(f"{f.concern}: {f.sentence} {f.remedy}" for f in warnings(device_findings(devices, host, guest)))
 
 
+def wish_findings(
+    fleet: Fleet, devices: Devices, view: HostView, wish: GuestWish, editing: Guest | None
+) -> Mapping[str, tuple[Finding, ...]]:
+    """Return device -> findings for a guest that is being made or edited; nothing is said before a device is chosen.
+
+    As long as the rest of the wish makes no guest, the device is checked for a guest of which nothing else is known.
+    """
+    if devices.hardware(view.name) is None:
+        return {}
+    try:
+        guest = guest_of(fleet, view, wish, editing)
+    except FleetError:
+        try:
+            choice = choose_gpu(view, wish.gpu, except_for=editing.name if editing is not None else None)
+        except FleetError:
+            return {}  # no card, or one that cannot be had: that is said beside the field
+        uefi = Firmware.UEFI if wish.firmware == Firmware.UEFI else Firmware.BIOS
+        guest = replace(ANY_GUEST, firmware=uefi, devices={"gpu0": device_of(choice, "gpu0", gpu=True)})
+    return {name: devices.check(view.name, guest, device) for name, device in guest.devices.items()}
+
+
 async def checked(plan: Plan, store: Store, devices: Devices) -> Plan:
     """Return the plan without the starts that the preflight refuses, after the hosts' kernels were read anew.
+
+    So nothing is begun in vain. The job checks again, right before each start: see console.services.recheck.
 
     Raises FleetError when nothing would be left, or when the plan makes the very guest that cannot have its device.
     """
@@ -51,6 +79,22 @@ async def checked(plan: Plan, store: Store, devices: Devices) -> Plan:
     if plan.change is not None or not steps:
         raise FleetError(f"{plan.title}: refused.", "\n".join(sentences), "Nothing was changed.")
     return replace(plan, steps=steps, refusals=(*plan.refusals, *sentences))
+
+
+def marked(plan: Plan, store: Store) -> Plan:
+    """Return the plan with the devices in its steps that start or stop a guest which has some."""
+    return replace(plan, steps=tuple(_marked(step, plan, store) for step in plan.steps))
+
+
+def _marked(step: Step, plan: Plan, store: Store) -> Step:
+    if step.guest is None or not isinstance(step.verb, Start | Shutdown | ForceOff):
+        return step
+    host = store.fleet.hosts.get(step.host)
+    now = host.guests.get(step.guest.guest) if host is not None else None
+    # What is stopped has the devices that it was started with.
+    guest = _wanted(plan, store, step.guest) if isinstance(step.verb, Start) else now
+    slots = dict.fromkeys(device.pci for device in guest.devices.values()) if guest is not None else ()
+    return replace(step, devices=tuple(slots))
 
 
 def _starting(plan: Plan) -> dict[GuestKey, None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from console.domain.errors import FleetError
 from console.domain.model import Fleet, Guest, GuestKey, User
 from console.domain.plan import ApplyMode, InventoryChange, Outcome, Plan, Progress
+from console.domain.preflight import Finding
 from console.domain.record import Commit
 from console.domain.standing import HostView
 from console.domain.values import shown
@@ -23,7 +24,7 @@ from console.services.edit import plan_edit
 from console.services.following import begin, follow
 from console.services.journal import request_cancel
 from console.services.memory import remember
-from console.services.preflight import checked, device_problem, device_warnings
+from console.services.preflight import checked, device_problem, device_warnings, marked, wish_findings
 from console.services.rest import plan_rest
 from console.services.undo import Undoable, last_change, plan_undo
 from console.services.view import View
@@ -111,6 +112,12 @@ class Session(View):
 
     def _warnings(self, view: HostView, guest: Guest, old: Guest | None = None) -> tuple[str, ...]:
         return (*guests.guest_warnings(view, guest, old), *device_warnings(self.devices, view.name, guest))
+
+    def guest_findings(self, wish: GuestWish, editing: GuestKey | None = None) -> Mapping[str, tuple[Finding, ...]]:
+        """Return device -> all that the preflight finds for a wish, complete or not; nothing while nothing is known."""
+        if wish.host not in self.store.fleet.hosts:
+            return {}
+        return wish_findings(self.store.fleet, self.devices, self.store.host(wish.host), wish, self._edited(editing))
 
     def host_problems(self, wish: HostWish, editing: str | None = None) -> dict[str, str]:
         """Return field -> sentence for what is wrong with a new host, or with one that is edited."""
@@ -227,7 +234,7 @@ class Session(View):
         if plan.is_empty and (plan.refusals or not plan.rest_of):
             # That nothing is left of a job is written down: its rest was done.
             return _nothing(plan)
-        plan = await checked(plan, self.store, self.devices)
+        plan = marked(await checked(plan, self.store, self.devices), self.store)
         targets = await asyncio.to_thread(self._targets, self.store.fleet)
         tail = await begin(self.folder, plan, self.runner, targets, self.store.clock)
         self.job = tail.record.job_id

@@ -25,7 +25,7 @@ from console.domain.verbs import Verb
 from console.drivers.base import Hypervisors
 from console.services.session import Session
 from console.services.wishes import BootChoice, GuestWish, PowerAction
-from tests.fakes import FakeRunner
+from tests.fakes import FakeHardware, FakeRunner
 from tests.lab.guests import BOOTED, Lab
 from tests.lab.serial import read_until
 from tests.pty.place import end, libvirt_processes
@@ -159,7 +159,7 @@ async def test_a_create_that_fails_leaves_nothing(
     plan = session.plan_create(wish(lab, "doomed", disk="64 MiB", autostart=True), start=True)
     assert len(plan.steps) == 4
     failing = FailsAt(session.hypervisors, nth)
-    session.runner = FakeRunner(failing, wiring.repository())  # type: ignore[arg-type]
+    session.runner = FakeRunner(failing, wiring.repository(), FakeHardware())  # type: ignore[arg-type]
     outcome = await session.apply(plan)
     assert failing.failed and not outcome.ok
     assert len(outcome.undone) == nth, "each step that was done is named as undone, and so is the inventory"

@@ -341,7 +341,7 @@ async def session(whole: Lab) -> AsyncIterator[Session]:
         ),
         hardware=FakeHardware(),
         fingerprint=fingerprint,
-        runner=FakeRunner(client, Git()),
+        runner=FakeRunner(client, Git(), FakeHardware()),
     )
     await opened.start(follow=False)
     try:

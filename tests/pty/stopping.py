@@ -15,6 +15,7 @@ if __name__ == "__main__" and sys.argv[1] != "create" and os.fork():
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class StoppingRepository:
 def stopping(folder: Path) -> Workplace:
     """Return the workplace of a job that stops."""
     place = open_workplace(folder)
-    return Workplace(folder, StoppingRepository(place.repository), StoppingHosts(place.hypervisors))  # type: ignore[arg-type]
+    return replace(place, repository=StoppingRepository(place.repository), hypervisors=StoppingHosts(place.hypervisors))  # type: ignore[arg-type]
 
 
 async def create(folder: Path, name: str) -> None:

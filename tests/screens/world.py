@@ -160,6 +160,7 @@ class World:
 
     session: Session
     hypervisors: FakeHypervisors
+    hardware: FakeHardware
     now: datetime = NOW
 
     def host(self, name: str) -> LiveHost:
@@ -202,7 +203,7 @@ def make_world(folder: Path, repository: Repository | None = None) -> World:
     read.require_sound()
     hosts = [_live(read.fleet, name) for name in ("vhost-a", "vhost-b", "vhost-c", "vhost-d")]
     hypervisors = FakeHypervisors(*hosts)
-    repository = repository or FakeRepository()
+    repository, hardware = repository or FakeRepository(), FakeHardware()
     session = Session(
         inventory,
         folder / "state",
@@ -211,11 +212,11 @@ def make_world(folder: Path, repository: Repository | None = None) -> World:
         FakeHostKeys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICU0d08mm7mD1Y2qwjggrY2GorDkUsrDrjUQEKEsQhBA"),
         FakeWatch(),
         lambda fleet: (),
-        FakeHardware(),
+        hardware,
         lambda key: "SHA256:fingerprint",
-        FakeRunner(hypervisors, repository),
+        FakeRunner(hypervisors, repository, hardware),
     )
-    world = World(session, hypervisors)
+    world = World(session, hypervisors, hardware)
     session.store.clock = lambda: world.now
     return world
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from console.domain.errors import FleetError
+from console.domain.errors import FleetError, HostUnreachable
 from console.domain.hardware import DeviceUser, HostHardware
-from console.domain.model import GuestKey
+from console.domain.model import GuestKey, Host, Ssh
 from console.domain.observed import GuestState
+from console.domain.preflight import Verdict
 from console.domain.verbs import Start
+from console.services.devices import Devices
 from console.services.wishes import PowerAction
+from tests.fakes import FakeHardware
 from tests.services.world import NEW, RTX, World, wish
 from tests.sysfs import HOST, Tree, rtx
 
@@ -94,5 +99,159 @@ async def test_a_guest_without_devices_asks_no_kernel(world: World) -> None:
 async def test_a_kernel_that_cannot_be_asked_leaves_what_libvirt_tells(world: World) -> None:
     plan = world.session.plan_create(wish(gpu=RTX), start=True)
     outcome = await world.apply(plan)
-    assert outcome.ok and world.hardware.asked == ["vhost-a"]
+    assert outcome.ok and world.hardware.asked == ["vhost-a", "vhost-a"], "before the job, and in it"
     assert "vhost-a" in world.session.devices.errors
+
+
+def on(hardware: HostHardware, driver: str, **facts: object) -> HostHardware:
+    """The same host with all of the card on one driver. facts: of each of its functions."""
+    return replace(
+        hardware,
+        functions=tuple(
+            replace(function, driver=driver, **facts) if function.slot == RTX else function  # type: ignore[arg-type]
+            for function in hardware.functions
+        ),
+    )
+
+
+class Turns(FakeHardware):
+    """Tells one thing after the other, and the last one for ever."""
+
+    def __init__(self, *said: HostHardware) -> None:
+        super().__init__()
+        self.said = list(said)
+
+    async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
+        self.told[host.name] = self.said.pop(0) if len(self.said) > 1 else self.said[0]
+        return await super().read(host, ssh, timeout_s=timeout_s)
+
+
+async def test_the_job_itself_checks_right_before_the_start(world: World, hardware: HostHardware) -> None:
+    """What was true when the plan was applied is no longer true when its turn has come."""
+    world.hardware.told["vhost-a"] = hardware
+    await world.create(gpu=RTX)
+    world.fake.verbs.clear()
+    world.runner.hardware = Turns(held(hardware))
+    outcome = await world.apply(world.session.plan_power([NEW], PowerAction.START))
+    ((what, why),) = outcome.failures
+    assert what == "start new on vhost-a"
+    assert why.startswith("vhost-a/new was not started: nvidia has it, and ollama (700) uses it")
+    assert world.fake.verbs == [], "libvirt was not asked"
+
+
+async def test_a_create_that_the_job_refuses_to_start_is_taken_back(world: World, hardware: HostHardware) -> None:
+    world.hardware.told["vhost-a"] = hardware
+    world.runner.hardware = Turns(replace(hardware, iommu=False))
+    before = world.files(), world.listings()
+    outcome = await world.create(gpu=RTX, start=True)
+    assert not outcome.ok and any("The IOMMU of vhost-a is off" in why for _, why in outcome.failures)
+    assert (world.files(), world.listings()) == before
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (lambda card: on(card, "nvidia"), "The host has it: nvidia."),
+        (lambda card: on(card, ""), "It has no driver: nobody uses it."),
+        (lambda card: on(card, "vfio-pci"), "It is still on vfio-pci, and neither the kernel's command line nor"),
+        (lambda card: on(card, "vfio-pci", driver_override="vfio-pci"), "kept for guests on vfio-pci, by a driver"),
+        (
+            lambda card: replace(on(card, "vfio-pci"), cmdline="quiet vfio-pci.ids=10de:2206,10de:1AEF"),
+            "kept for guests on vfio-pci, by the kernel's command line.",
+        ),
+        (
+            lambda card: on(card, "vfio-pci", users=(DeviceUser(pid=9, process="qemu", path="/dev/vfio/28"),)),
+            "It was not given back: qemu (9) still holds it.",
+        ),
+        (lambda card: on(card, "nvidia", power="error"), "It does not answer the kernel: it needs a reset."),
+        (lambda card: on(card, "amdgpu", vendor_id="1002", device_id="7312"), "The host has it: amdgpu. Navi 10 cards"),
+        (lambda card: replace(card, functions=()), "It is not on the bus of vhost-a any more."),
+    ],
+)
+async def test_after_a_stop_it_is_said_where_the_devices_are(
+    world: World, hardware: HostHardware, after: Callable[[HostHardware], HostHardware], told: str
+) -> None:
+    world.hardware.told["vhost-a"] = hardware
+    assert (await world.create(gpu=RTX, start=True)).notes == ()
+    world.runner.hardware = Turns(after(hardware))
+    outcome = await world.apply(world.session.plan_power([NEW], PowerAction.FORCE_OFF))
+    assert outcome.ok
+    (note,) = outcome.notes
+    assert told in note and RTX in note
+    assert world.session.store.jobs[0].outcome == outcome, "it stands in the journal"
+
+
+async def test_a_driver_that_takes_its_time_is_waited_for(world: World, hardware: HostHardware) -> None:
+    world.hardware.told["vhost-a"] = hardware
+    await world.create(gpu=RTX, start=True)
+    world.runner.hardware = Turns(on(hardware, "vfio-pci"), on(hardware, "vfio-pci"), on(hardware, "nvidia"))
+    outcome = await world.apply(world.session.plan_power([NEW], PowerAction.SHUTDOWN))
+    assert outcome.notes[0].endswith("The host has it: nvidia.")
+    assert world.runner.hardware.asked == ["vhost-a"] * 3
+
+
+async def test_a_kernel_that_is_not_heard_after_a_stop_is_said(world: World, hardware: HostHardware) -> None:
+    world.hardware.told["vhost-a"] = hardware
+    await world.create(gpu=RTX, start=True)
+    world.runner.hardware = FakeHardware()
+    outcome = await world.apply(world.session.plan_power([NEW], PowerAction.FORCE_OFF))
+    assert outcome.ok
+    assert outcome.notes[0].startswith("Where the devices of vhost-a/new are now is not known: The kernel of vhost-a")
+
+
+async def test_a_guest_without_devices_is_not_looked_after(world: World) -> None:
+    await world.create(name="plain", start=True)
+    outcome = await world.apply(world.session.plan_power([GuestKey("vhost-a", "plain")], PowerAction.FORCE_OFF))
+    assert outcome.notes == () and world.hardware.asked == []
+
+
+async def test_what_is_chosen_is_checked_before_the_rest_is_filled_in(world: World, hardware: HostHardware) -> None:
+    world.hardware.told["vhost-a"] = replace(hardware, iommu=False)
+    await read(world)
+    (findings,) = world.session.guest_findings(wish(gpu=RTX, name="", memory="")).values()
+    assert [finding.rule for finding in findings if finding.verdict is Verdict.BLOCK] == ["iommu"]
+    assert world.session.guest_findings(wish(gpu="")) == {}
+    assert world.session.guest_findings(wish(gpu=RTX, host="nowhere")) == {}
+
+
+async def test_each_host_is_heard_of_as_it_has_answered(world: World, hardware: HostHardware) -> None:
+    """One that never answers delays nobody, and is said to have been asked in vain."""
+    slow = Silent({"vhost-b": hardware})
+    devices = Devices(world.session.store, slow)
+    reading = asyncio.create_task(devices.read(["vhost-a", "vhost-b"], timeout_s=1))
+    assert await world.session.store.wait_until(lambda store: devices.read_at("vhost-b") is not None, 10)
+    assert devices.reading == {"vhost-a"}
+    assert {card.host for card in devices.accelerators() if card.first.bars} == {"vhost-b"}
+    slow.end.set()
+    await reading
+    assert devices.reading == set() and "did not tell" in devices.errors["vhost-a"].title
+
+
+class Silent(FakeHardware):
+    """Its hosts without an answer keep silent until the test ends that."""
+
+    def __init__(self, told: dict[str, HostHardware]) -> None:
+        super().__init__()
+        self.told = told
+        self.end = asyncio.Event()
+
+    async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
+        if host.name not in self.told:
+            await self.end.wait()
+            raise HostUnreachable(f"{host.name} did not tell its hardware within {timeout_s:g} s.", "", "")
+        return self.told[host.name]
+
+
+async def test_cards_are_worked_out_again_only_when_what_they_follow_from_changed(
+    world: World, hardware: HostHardware
+) -> None:
+    world.hardware.told["vhost-a"] = hardware
+    await read(world)
+    before = world.session.devices.accelerators("vhost-a")
+    world.fake.touch()
+    await world.see()
+    again = world.session.devices.accelerators("vhost-a")
+    assert all(one is other for one, other in zip(before, again, strict=True))
+    await world.create(gpu=RTX)
+    (card,) = (each for each in world.session.devices.accelerators("vhost-a") if each.slot == RTX)
+    assert card.owner == "vhost-a/new (off)"

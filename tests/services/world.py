@@ -190,8 +190,8 @@ def open_world(folder: Path, fakes: Sequence[FakeHost], state: Path, repository:
     """Return a world of these hosts on the inventory in `folder`."""
     fake = FakeHypervisors(*fakes)
     kept = repository or FakeRepository()
-    runner = FakeRunner(fake, kept)
     hardware = FakeHardware()
+    runner = FakeRunner(fake, kept, hardware)
     session = Session(
         folder=folder,
         state=state,

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from console.domain.preflight import guest, host, isolation, parts
 from console.domain.preflight.case import Case, Finding, Rule, Verdict
+from console.domain.preflight.returned import state
 
-__all__ = ["MARKS", "RULES", "Case", "Finding", "Verdict", "blocks", "preflight", "summary", "warnings"]
+__all__ = ["MARKS", "RULES", "Case", "Finding", "Verdict", "blocks", "preflight", "state", "summary", "warnings"]
 
 MARKS = {Verdict.OK: "✔", Verdict.UNKNOWN: "?", Verdict.WARNING: "▲", Verdict.BLOCK: "✖"}
 

@@ -159,6 +159,7 @@ class _Functions:
             reset_methods=tuple(_word(word) for word in methods.split()) if methods is not None else None,
             boot_vga=_yes(self._text(address, "boot_vga")),
             d3cold_allowed=_yes(self._text(address, "d3cold_allowed")),
+            power=_word(self._text(address, "power_state") or ""),
             has_rom=address in self.roms,
             sriov_total=self._number(address, "sriov_totalvfs") or 0,
             sriov_active=self._number(address, "sriov_numvfs") or 0,

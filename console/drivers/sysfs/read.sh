@@ -12,7 +12,7 @@ id -u
 if cd "$r/sys/bus/pci/devices" 2>/dev/null; then
   echo "== values"
   all */vendor */device */subsystem_vendor */subsystem_device */class */boot_vga */numa_node */local_cpulist \
-    */d3cold_allowed */reset_method */driver_override */resource */resource[0-5]_resize \
+    */d3cold_allowed */power_state */reset_method */driver_override */resource */resource[0-5]_resize \
     */sriov_totalvfs */sriov_numvfs */mdev_supported_types/*/name */mdev_supported_types/*/available_instances \
     */nvidia/creatable_vgpu_types */nvidia/current_vgpu_type
   echo "== links"
