@@ -75,12 +75,12 @@ def columns(cards: Sequence[Accelerator], width: int) -> list[Column]:
     fixed: list[Column] = [("HOST", max(4, host), False), ("SLOT", max(4, slot), False)]
     middle: list[Column] = [("GROUP", 5, True), ("NUMA", 4, True), ("DRIVER", 12, False)] if wide else []
     end: list[Column] = [("PARTS", 5, True), ("ASKED", 5, True)] if wide else [("ASKED", 5, True)]
-    check = max((line_width(counts(card.findings)) for card in cards), default=9)
-    used = 2 + sum(cells + 2 for _, cells, _ in (*fixed, *middle, *end)) + max(9, check)
+    check = max((line_width(counts(card.findings, tight=not wide)) for card in cards), default=0)
+    used = 2 + sum(cells + 2 for _, cells, _ in (*fixed, *middle, *end)) + max(len("PREFLIGHT▴"), check)
     left = max(24, width - used - 2)
     name = left * 9 // 20
     both: list[Column] = [("CARD", name, False), ("STATE", left - name - 2, False)]
-    return [*fixed, both[0], *middle, both[1], *end, ("PREFLIGHT", max(9, check), False)]
+    return [*fixed, both[0], *middle, both[1], *end, ("PREFLIGHT", max(len("PREFLIGHT▴"), check), False)]
 
 
 def heading(layout: Sequence[Column], order: Order) -> Line:
@@ -109,7 +109,7 @@ def row(card: Accelerator, layout: Sequence[Column], here: bool, at: datetime | 
     line: list[Span] = [("▸ " if here else "  ", "accent")]
     for name, cells, right in layout:
         if name == "PREFLIGHT":
-            line += counts(card.findings)
+            line += counts(card.findings, tight=("DRIVER", 12, False) not in layout)
         else:
             text, look = values[name]
             line.append((f"{fit(text, cells, right=right)}  ", look))

@@ -21,16 +21,17 @@ WEIGHT = (Verdict.BLOCK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)
 
 CLEAR = "nothing known is in the way"
 
-CONCERN = 24
+CONCERN = 26
 """Cells of the column that says what a check looks at."""
 
 
-def counts(findings: Sequence[Finding]) -> list[Span]:
-    """Return how many findings there are of each verdict, in the order of MARKS: "✔ 24  ▲ 2"."""
+def counts(findings: Sequence[Finding], *, tight: bool = False) -> list[Span]:
+    """Return how many findings there are of each verdict, in the order of MARKS: "✔ 24  ▲ 2"; tight: "✔24 ▲2"."""
     spans: list[Span] = []
+    gap, blank = (" ", "") if tight else ("  ", " ")
     for verdict, mark in MARKS.items():
         if number := sum(finding.verdict is verdict for finding in findings):
-            spans.append((f"{'  ' if spans else ''}{mark} {number}", STYLES[verdict]))
+            spans.append((f"{gap if spans else ''}{mark}{blank}{number}", STYLES[verdict]))
     return spans or [("—", "quiet")]
 
 
@@ -80,7 +81,7 @@ def devices_now(
         if state is not None and state.verdict is not Verdict.UNKNOWN:
             mark, style = MARKS[state.verdict], STYLES[state.verdict]
             text = f"{state.sentence} {state.remedy}".strip()
-            lines += hanging([(f" {fit(f'{name} now', LABEL - 1)}", "quiet"), (f"{mark} ", style)], text, "", width - 1)
+            lines += hanging([(f" {fit(f'{name} now', LABEL)}", "quiet"), (f"{mark} ", style)], text, "", width - 1)
         shows: Line = [("   ", ""), (key, "accent"), (" shows every check", "quiet")]
         lines.append([(f" {'preflight':{LABEL - 1}}", "quiet"), (" ", ""), *counts(findings), *shows])
     text, style = when

@@ -440,15 +440,22 @@ class FakeWatch:
 
 
 class FakeHardware:
-    """Implements `HardwareReader`: `told` by host name; other hosts have no kernel to ask."""
+    """Implements `HardwareReader`: `told` by host name; other hosts have no kernel to ask.
+
+    silent: hosts that do not answer before their event is set, and then only that it took too long.
+    """
 
     def __init__(self) -> None:
         self.told: dict[str, HostHardware] = {}
+        self.silent: dict[str, asyncio.Event] = {}
         self.asked: list[str] = []
 
     async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
         """Return what the test said."""
         self.asked.append(host.name)
+        if host.name in self.silent:
+            await self.silent[host.name].wait()
+            raise HostUnreachable(f"{host.name} did not tell its hardware within {timeout_s:g} s.", "", "")
         if host.name not in self.told:
             raise FleetError(f"The kernel of {host.name} cannot be asked for its devices.")
         return self.told[host.name]

@@ -13,6 +13,7 @@ from console.domain.model import GuestKey
 from screens.action import Action, Context
 from screens.actions import ACTIONS, BY_ID, actions_in
 from screens.base import ConsoleScreen
+from screens.cards import CardsScreen
 from screens.figures import age, graph, highest, percent, size, sparkline, vcpus
 from screens.fleet import FleetScreen
 from screens.guest import GuestScreen
@@ -31,6 +32,7 @@ SCREENS: dict[Context, type[ConsoleScreen]] = {
     Context.GUEST: GuestScreen,
     Context.HOST: HostScreen,
     Context.JOBS: JobsScreen,
+    Context.CARDS: CardsScreen,
 }
 
 
@@ -56,7 +58,7 @@ def test_every_binding_has_an_id_and_a_key_of_its_own(context: Context) -> None:
 
 def test_the_fixed_keys_are_what_they_are() -> None:
     fixed = {"a": "add-host", "c": "create", "e": "edit", "slash": "filter", "colon": "command", "p": "plan"}
-    fixed |= {"question_mark": "help", "enter": "open", "q": "quit", "J": "jobs"}
+    fixed |= {"question_mark": "help", "enter": "open", "q": "quit", "J": "jobs", "g": "cards"}
     keys = {key: action.id for action in actions_in(Context.FLEET) for key in action.keys.split(",")}
     assert {key: keys[key] for key in fixed} == fixed
     assert BY_ID["back"].keys == "escape"

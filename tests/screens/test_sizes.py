@@ -27,6 +27,7 @@ PLACES = {
     "remove": ["down", "down", "down", "D", "x", *"boo"],
     "history": ["H"],
     "help": ["question_mark"],
+    "cards": ["g"],
 }
 
 

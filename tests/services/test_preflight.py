@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from console.domain.errors import FleetError, HostUnreachable
+from console.domain.errors import FleetError
 from console.domain.hardware import DeviceUser, HostHardware
 from console.domain.model import GuestKey, Host, Ssh
 from console.domain.observed import GuestState
 from console.domain.preflight import Verdict
 from console.domain.verbs import Start
-from console.services.devices import Devices
 from console.services.wishes import PowerAction
 from tests.fakes import FakeHardware
 from tests.services.world import NEW, RTX, World, wish
@@ -216,30 +215,16 @@ async def test_what_is_chosen_is_checked_before_the_rest_is_filled_in(world: Wor
 
 async def test_each_host_is_heard_of_as_it_has_answered(world: World, hardware: HostHardware) -> None:
     """One that never answers delays nobody, and is said to have been asked in vain."""
-    slow = Silent({"vhost-b": hardware})
-    devices = Devices(world.session.store, slow)
+    world.hardware.told["vhost-b"] = hardware
+    world.hardware.silent["vhost-a"] = asyncio.Event()
+    devices = world.session.devices
     reading = asyncio.create_task(devices.read(["vhost-a", "vhost-b"], timeout_s=1))
     assert await world.session.store.wait_until(lambda store: devices.read_at("vhost-b") is not None, 10)
     assert devices.reading == {"vhost-a"}
     assert {card.host for card in devices.accelerators() if card.first.bars} == {"vhost-b"}
-    slow.end.set()
+    world.hardware.silent["vhost-a"].set()
     await reading
     assert devices.reading == set() and "did not tell" in devices.errors["vhost-a"].title
-
-
-class Silent(FakeHardware):
-    """Its hosts without an answer keep silent until the test ends that."""
-
-    def __init__(self, told: dict[str, HostHardware]) -> None:
-        super().__init__()
-        self.told = told
-        self.end = asyncio.Event()
-
-    async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
-        if host.name not in self.told:
-            await self.end.wait()
-            raise HostUnreachable(f"{host.name} did not tell its hardware within {timeout_s:g} s.", "", "")
-        return self.told[host.name]
 
 
 async def test_cards_are_worked_out_again_only_when_what_they_follow_from_changed(
