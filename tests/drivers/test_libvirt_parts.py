@@ -33,14 +33,9 @@ from console.drivers.libvirt.markup import BadXml, clean, number, parse
 from console.drivers.libvirt.stats import RING, Meter, guest_sample, host_sample, memory_used
 from console.drivers.libvirt.testfile import file_of
 from console.drivers.libvirt.verbs import volume_xml
+from tests.drivers.world import error
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def error(code: int, text: str) -> libvirt.libvirtError:
-    failure = libvirt.libvirtError("")
-    failure.err = (code, libvirt.VIR_FROM_QEMU, text, libvirt.VIR_ERR_ERROR, "", "", "", 0, 0)
-    return failure
 
 
 # Figures

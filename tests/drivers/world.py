@@ -9,6 +9,8 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import libvirt
+
 from console.domain.observed import GuestObservation, HostObservation
 from console.drivers.base import HostTarget
 from console.drivers.libvirt.client import LibvirtClient
@@ -176,3 +178,10 @@ async def until(
 
 def guest(host: HostObservation, name: str) -> GuestObservation:
     return next(guest for guest in host.guests if guest.name == name)
+
+
+def error(code: int, text: str) -> libvirt.libvirtError:
+    """Return what libvirt raises."""
+    failure = libvirt.libvirtError("")
+    failure.err = (code, libvirt.VIR_FROM_QEMU, text, libvirt.VIR_ERR_ERROR, "", "", "", 0, 0)
+    return failure

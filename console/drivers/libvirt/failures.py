@@ -8,6 +8,7 @@ import libvirt
 
 from console.domain.errors import FleetError
 from console.domain.observed import DownReason
+from console.drivers.libvirt.device_failures import DEVICE_TEXT
 from console.drivers.libvirt.markup import clean
 
 SENTENCES = (
@@ -87,9 +88,9 @@ def closed(reason: int) -> LinkLost:
     return LinkLost(DownReason.REFUSED, "The host closed the connection.")
 
 
-def raw(error: libvirt.libvirtError) -> str:
+def raw(error: libvirt.libvirtError, limit: int = 600) -> str:
     """Return libvirt's own text, one line, control characters escaped."""
-    return clean(" ".join((error.get_error_message() or str(error)).split()), 600)
+    return clean(" ".join((error.get_error_message() or str(error)).split()), limit)
 
 
 BY_CODE: dict[int, tuple[str, str]] = {
@@ -114,11 +115,6 @@ BY_CODE: dict[int, tuple[str, str]] = {
 }
 
 BY_TEXT = (
-    (
-        r"PCI device (\S+) is in use by driver \S+, domain (\S+)",
-        r"PCI device \1 is in use by \2.",
-        "Shut that guest down, or choose another device.",
-    ),
     (r"is already in use by (other )?domain (\S+)", r"Something it needs is in use by \2.", "Free it first."),
     (
         r"No space left|Not enough free space|not enough space|disk quota",
@@ -145,9 +141,10 @@ BY_TEXT = (
 
 def refusal(title: str, error: libvirt.libvirtError) -> FleetError:
     """Return a host's refusal: our title, the reason in words where it is known, libvirt's own text last."""
-    text = raw(error)
-    for pattern, reason, hint in BY_TEXT:
-        if match := re.search(pattern, text, re.IGNORECASE):
+    # QEMU's last words come after the whole of what it was told of the device.
+    text, whole = raw(error), raw(error, 8000)
+    for pattern, reason, hint in (*DEVICE_TEXT, *BY_TEXT):
+        if match := re.search(pattern, whole, re.IGNORECASE):
             return FleetError(title, f"{match.expand(reason)}\n{text}", hint)
     reason, hint = BY_CODE.get(error.get_error_code(), ("", ""))
     return FleetError(title, "\n".join(part for part in (reason, text) if part), hint)
