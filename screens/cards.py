@@ -15,6 +15,7 @@ from console.domain.preflight import blocks
 from console.services.devices import Accelerator
 from console.services.preflight import READ_S
 from screens.action import Context
+from screens.actions import BY_ID
 from screens.card_lines import Order, below, card_state, columns, heading, matches, row, whole
 from screens.job_lines import running
 from screens.lines import hanging
@@ -263,9 +264,12 @@ class CardsScreen(ScrollingScreen):
                 raise FleetError(f"{host} has no card at {slot} any more.", "", "Go back, and look at the board.")
             return whole(now, width)
 
-        give = None if self.session.read_only else self.act_give_card
+        def give() -> None:
+            self.call_later(self.act, BY_ID["give-card"])
+
+        able = card.is_free and not self.session.read_only
         heading = f"{card.title} at {short_slot(slot)} of {host}"
-        self.app.push_screen(PreflightScreen(self.session, heading, host, lines, give))
+        self.app.push_screen(PreflightScreen(self.session, heading, host, lines, give if able else None))
 
     def act_give_card(self) -> None:
         """Make a guest with the card, unless something is in the way."""

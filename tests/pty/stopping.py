@@ -76,19 +76,19 @@ def stopping(folder: Path) -> Workplace:
     return replace(place, repository=StoppingRepository(place.repository), hypervisors=StoppingHosts(place.hypervisors))  # type: ignore[arg-type]
 
 
-async def create(folder: Path, name: str) -> None:
-    """Create a guest and start it, as `qd guest create --start` does, by a job that stops."""
+async def create(folder: Path, name: str, gpu: str = "") -> None:
+    """Create a guest and start it, as `qd guest create --start` does, by a job that stops. gpu: the slot it gets."""
     session = open_session(folder)
     session.runner = JobProcess(log_path(folder), "tests.pty.stopping")
     await session.start(follow=False)
     await session.observe(["vhost-a"], timeout_s=20)
-    wish = GuestWish(host="vhost-a", name=name, vcpus="1", memory="1 GiB", disk="1 GiB")
+    wish = GuestWish(host="vhost-a", name=name, vcpus="1", memory="1 GiB", disk="1 GiB", gpu=gpu)
     await session.apply(session.plan_create(wish, start=True))
     await session.close()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "create":
-        asyncio.run(create(Path(sys.argv[2]), sys.argv[3]))
+        asyncio.run(create(Path(sys.argv[2]), *sys.argv[3:]))
     else:
         sys.exit(main(sys.argv[1:], stopping))

@@ -86,10 +86,10 @@ def busy(demo: Inventory, host: str = "vhost-a") -> Iterator[None]:
 class Stopped:
     """A create whose job stands at one point. console: the process that began it. job: the process of the job."""
 
-    def __init__(self, demo: Inventory, point: str, folder: Path) -> None:
+    def __init__(self, demo: Inventory, point: str, folder: Path, gpu: str = "") -> None:
         self.demo, self._folder = demo, folder
         environment = {**demo.place.environment, "QD_STOP": point, "QD_STOP_FOLDER": str(folder)}
-        command = [sys.executable, "-m", "tests.pty.stopping", "create", str(demo.folder), "new"]
+        command = [sys.executable, "-m", "tests.pty.stopping", "create", str(demo.folder), "new", gpu]
         self.console = subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL)
         until(lambda: (folder / "reached").exists(), f"the job is at {point!r}")
         (self.job,) = job_processes(demo.folder)
@@ -130,8 +130,8 @@ def job_processes(folder: Path) -> list[int]:
 
 
 @contextmanager
-def stopped(demo: Inventory, point: str) -> Iterator[Stopped]:
-    made = Stopped(demo, point, demo.place.folder)
+def stopped(demo: Inventory, point: str, gpu: str = "") -> Iterator[Stopped]:
+    made = Stopped(demo, point, demo.place.folder, gpu)
     try:
         yield made
     finally:
@@ -172,6 +172,22 @@ def test_a_job_that_is_killed_is_interrupted_and_a_retry_does_what_is_left(demo:
             assert len(again) == STEPS - len(done) - 1, "the step that was under way was done, as the host shows"
         assert is_made(demo)
         assert jobs(demo)[1].rest == 0
+
+
+def test_a_job_checks_the_devices_itself_before_it_starts_their_guest(demo: Inventory) -> None:
+    """What was true when the job began is not any more when its guest is to be started."""
+    file = demo.folder / "hosts/vhost-a.toml"
+    with stopped(demo, "after 1", gpu="65:00") as made:
+        text = file.read_text(encoding="utf-8")
+        before, name, own = text.partition("[guests.new.devices.gpu0]")
+        assert name and '"10de:2206"' in own
+        file.write_text(before + name + own.replace('"10de:2206"', '"10de:2204"', 1), encoding="utf-8")
+        made.go_on()
+        job = ended(demo, JobState.FAILED)
+        assert made.console.wait(DEADLINE_S) == 0
+    last = job.steps[-1]
+    assert last.sentence == "start new" and last.state is StepState.FAILED
+    assert "vhost-a/new was not started: The hardware changed: 0000:65:00 on vhost-a holds 10de:2206" in last.detail
 
 
 def test_qd_that_is_killed_leaves_its_job_to_end(demo: Inventory) -> None:

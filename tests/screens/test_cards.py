@@ -16,13 +16,14 @@ from console.domain.model import GuestKey
 from console.domain.observed import GuestState, PciDevice
 from console.domain.plan import Danger
 from console.services.wishes import PowerAction
+from screens.app import QuarterdeckApp
 from screens.cards import CardsScreen
 from screens.create_guest import CreateGuest
 from screens.guest import GuestScreen
 from screens.preflight import PreflightScreen
 from screens.widgets import KeysFooter, Notice
 from tests.fakes import NOW
-from tests.screens.world import World, changed, console, finished, line_of, make_world, shown, text, until
+from tests.screens.world import World, changed, console, finished, line_of, make_world, settled, shown, text, until
 from tests.sysfs import GIB, HOST, MIB, Pci, Tree, rtx
 
 NAMES = {
@@ -142,6 +143,18 @@ async def test_a_host_that_keeps_silent_delays_nobody(world: World) -> None:
         assert "▲ vhost-b did not tell its hardware within 10 s." in text(pilot)
 
 
+def test_it_looks_as_it_did(snap_compare: Callable[..., bool], world: World) -> None:
+    async def run(pilot: Pilot[None]) -> None:
+        await settled(pilot)
+        screen = await board(pilot)
+        await choose(pilot, screen, "17:00")
+        await shown(pilot)
+
+    app = QuarterdeckApp(world.session)
+    app.theme = "dark"
+    assert snap_compare(app, terminal_size=(80, 24), run_before=run)
+
+
 async def test_ages_grow_and_r_asks_again(world: World, hardware: HostHardware) -> None:
     async with console(world) as pilot:
         screen = await board(pilot)
@@ -218,6 +231,10 @@ async def test_a_card_that_nobody_can_have_is_not_given(world: World, slot: str,
         screen = await board(pilot)
         await choose(pilot, screen, slot)
         assert "c" not in keys(pilot)
+        await pilot.press("enter")
+        await shown(pilot)
+        assert "c" not in keys(pilot)
+        await pilot.press("c", "escape")
         await pilot.press("c")
         await shown(pilot)
         assert pilot.app.screen is screen and why in " ".join(text(pilot).split())
@@ -234,6 +251,21 @@ async def test_a_read_only_board_gives_nothing(world: World) -> None:
         assert isinstance(pilot.app.screen, PreflightScreen) and "c" not in keys(pilot)
         await pilot.press("c")
         assert isinstance(pilot.app.screen, PreflightScreen)
+
+
+async def test_a_card_that_was_taken_meanwhile_is_not_given(world: World, hardware: HostHardware) -> None:
+    async with console(world) as pilot:
+        screen = await board(pilot)
+        await choose(pilot, screen, "b3:00")
+        await pilot.press("enter")
+        await shown(pilot)
+        assert "c" in keys(pilot)
+        world.hardware.told["vhost-a"] = replace(hardware, iommu=False)
+        await pilot.press("r")
+        await until(pilot, lambda: "The IOMMU of vhost-a is off" in text(pilot))
+        await pilot.press("c")
+        await until(pilot, lambda: screen.query_one(Notice).error is not None)
+        assert pilot.app.screen is screen and "cannot be given to a guest." in " ".join(text(pilot).split())
 
 
 async def test_a_card_that_is_gone_is_said_to_be(world: World, hardware: HostHardware) -> None:
