@@ -9,7 +9,7 @@ from datetime import datetime
 from console.domain.hardware import PciFunction
 from console.domain.preflight import Verdict
 from console.domain.preflight.case import bytes_shown
-from console.services.devices import Accelerator
+from console.services.devices import Accelerator, use_words
 from screens.figures import NOT_REPORTED, age
 from screens.lines import facts, hanging, title
 from screens.preflight_lines import CLEAR, CONCERN, checks, counts, worst
@@ -74,7 +74,8 @@ def columns(cards: Sequence[Accelerator], width: int) -> list[Column]:
     wide = width >= DETAILED
     fixed: list[Column] = [("HOST", max(4, host), False), ("SLOT", max(4, slot), False)]
     middle: list[Column] = [("GROUP", 5, True), ("NUMA", 4, True), ("DRIVER", 12, False)] if wide else []
-    end: list[Column] = [("PARTS", 5, True), ("ASKED", 5, True)] if wide else [("ASKED", 5, True)]
+    busy: list[Column] = [("USE", 13, True)] if any(card.first.use is not None for card in cards) else []
+    end: list[Column] = [*busy, ("PARTS", 5, True), ("ASKED", 5, True)] if wide else [("ASKED", 5, True)]
     check = max((line_width(counts(card.findings, tight=not wide)) for card in cards), default=0)
     used = 2 + sum(cells + 2 for _, cells, _ in (*fixed, *middle, *end)) + max(len("PREFLIGHT▴"), check)
     left = max(24, width - used - 2)
@@ -103,6 +104,7 @@ def row(card: Accelerator, layout: Sequence[Column], here: bool, at: datetime | 
         "NUMA": _or_nothing(first.numa_node),
         "DRIVER": _or_nothing(first.driver),
         "STATE": (state, style),
+        "USE": _or_nothing(None if first.use is None else use_words(first.use, tight=True)),
         "PARTS": _or_nothing(card.parts_free),
         "ASKED": (NOT_REPORTED if at is None else age(at, now), "quiet"),
     }
@@ -129,6 +131,7 @@ def below(card: Accelerator, width: int, height: int) -> list[Line]:
     drivers = dict.fromkeys(function.driver or "no driver" for function in card.functions)
     place += [", ".join(drivers)] if any(function.driver for function in card.functions) else []
     place += [f"{card.parts_free} parts free"] if card.parts_free is not None else []
+    place += [use_words(first.use)] if first.use is not None else []
     lines: list[Line] = [[(f"{card.host}  ", "title"), (card.title, "strong")]]
     state, style = card_state(card)
     lines += [[(state, style), ("   " + "  ".join(place), "quiet")]]
@@ -178,6 +181,7 @@ def _of_function(function: PciFunction) -> list[tuple[str, str]]:
     rows = [
         ("ids", f"{function.pci_id}, class {function.class_code:06x}, subsystem {function.subsystem or '—'}"),
         ("driver", function.driver or ("none" if function.bars else NOT_REPORTED)),
+        *([("works", use_words(function.use))] if function.use is not None else []),
         ("memory", ", ".join(bars) or NOT_REPORTED),
         ("reset", NOT_REPORTED if resets is None else ", ".join(resets) or "no way is known"),
         ("used by", NOT_REPORTED if function.users is None else "; ".join(users) or "nobody on the host"),

@@ -247,7 +247,7 @@ class CardsScreen(ScrollingScreen):
         """Have the kernels of all hosts asked that are not being asked already."""
         devices = self.session.devices
         names = [name for name in self.session.store.fleet.hosts if name not in devices.reading]
-        self.run_worker(devices.read(names, timeout_s=READ_S), group="devices")
+        self.run_worker(devices.read(names, timeout_s=READ_S, use=True), group="devices")
 
     def act_open_card(self) -> None:
         """Show all that is known of the card."""

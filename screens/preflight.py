@@ -122,7 +122,7 @@ class PreflightScreen(Screen[None]):
     def action_read(self) -> None:
         """Have the host's kernel asked, in the background."""
         if self.host in self.session.store.fleet.hosts and self.host not in self.session.devices.reading:
-            self.run_worker(self.session.devices.read([self.host], timeout_s=READ_S), group="devices")
+            self.run_worker(self.session.devices.read([self.host], timeout_s=READ_S, use=True), group="devices")
 
     def action_give(self) -> None:
         """Leave, and have a guest made with the device."""

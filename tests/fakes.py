@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from console.domain.errors import FleetError, HostUnreachable
-from console.domain.hardware import HostHardware
+from console.domain.hardware import HostHardware, Use
 from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import (
     DownReason,
@@ -449,6 +449,7 @@ class FakeHardware:
         self.told: dict[str, HostHardware] = {}
         self.silent: dict[str, asyncio.Event] = {}
         self.asked: list[str] = []
+        self.uses: dict[str, Mapping[str, Use] | FleetError] = {}
 
     async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
         """Return what the test said."""
@@ -459,3 +460,11 @@ class FakeHardware:
         if host.name not in self.told:
             raise FleetError(f"The kernel of {host.name} cannot be asked for its devices.")
         return self.told[host.name]
+
+    async def use(self, host: Host, ssh: Ssh, *, timeout_s: float) -> Mapping[str, Use]:
+        """Return what the test said; a host without an entry has no tool for it."""
+        if (said := self.uses.get(host.name)) is None:
+            return {}
+        if isinstance(said, FleetError):
+            raise said
+        return said

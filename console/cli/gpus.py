@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from console.cli.output import counted, safe, show_facts, show_json, show_table
@@ -13,7 +14,7 @@ from console.domain.hardware import PciFunction
 from console.domain.preflight import MARKS, Finding, Verdict, blocks, summary, warnings
 from console.domain.preflight.case import bytes_shown
 from console.domain.values import parse_pci_slot
-from console.services.devices import Accelerator
+from console.services.devices import Accelerator, use_words
 from console.services.view import View
 
 READ_S = 15.0
@@ -101,7 +102,7 @@ def preflight(options: Namespace) -> int:
 
 async def _look(view: View, names: list[str]) -> None:
     await see(view, names)
-    await view.devices.read(names, timeout_s=READ_S)
+    await view.devices.read(names, timeout_s=READ_S, use=True)
 
 
 def _unread(view: View, names: list[str]) -> list[str]:
@@ -132,6 +133,7 @@ def _facts(function: PciFunction) -> list[tuple[str, str]]:
         ("driver", function.driver or "none"),
         ("IOMMU group", "" if function.group is None else str(function.group)),
         ("NUMA node", "" if function.numa_node is None else f"{function.numa_node} (CPUs {function.cpus})"),
+        ("works", use_words(function.use) if function.use is not None else ""),
         ("memory regions", regions),
         ("reset", "" if resets is None else ", ".join(resets) or "no way is known"),
         ("used by", ", ".join(f"{user.process} ({user.pid})" for user in function.users or ())),
@@ -208,4 +210,5 @@ def _function_json(function: PciFunction) -> dict[str, Any]:
         "mdev_types": [{"id": kind.id, "name": kind.name, "available": kind.available} for kind in function.mdev_types],
         "users": None if function.users is None else [{"pid": u.pid, "process": u.process} for u in function.users],
         "carries": list(function.carries),
+        "use": None if function.use is None else asdict(function.use),
     }

@@ -54,6 +54,17 @@ class DeviceUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How much a card works for the host now, as far as its driver tells."""
+
+    busy_percent: int | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    memory_used_bytes: int | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PciFunction:
     """One PCI function, whole.
 
@@ -61,7 +72,8 @@ class PciFunction:
     group. cpus: the CPUs near it as the kernel lists them ("0-7,16-23"). reset_methods: in the order the kernel
     would try them, empty when it knows none. physical: the function that this one is a virtual function of;
     virtual: its own virtual functions. power: the power state that the kernel tells ("D0", "D3hot", "D3cold",
-    "unknown", "error"), "" where it does not. users: who holds it now; None when that could not be read (needs root).
+    "unknown", "error"), "" where it does not. use: how much it works for the host, None where no driver tells.
+    users: who holds it now; None when that could not be read (needs root).
     networks, disks: the host's interfaces and block devices behind it. carries: what of the host itself hangs on
     it, as sentences' ends ("the root file system (nvme0n1p2)").
     """
@@ -83,6 +95,7 @@ class PciFunction:
     boot_vga: bool | None = None
     d3cold_allowed: bool | None = None
     power: str = ""
+    use: Use | None = None
     has_rom: bool | None = None
     sriov_total: int = 0
     sriov_active: int = 0

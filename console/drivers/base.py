@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from console.domain.hardware import HostHardware
+from console.domain.hardware import HostHardware, Use
 from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import HostObservation
 from console.domain.record import Commit, RepositoryState
@@ -64,6 +64,12 @@ class HardwareReader(Protocol):
 
     async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
         """Return what the host's kernel says now. Raises HostUnreachable, and FleetError where there is none to ask."""
+
+    async def use(self, host: Host, ssh: Ssh, *, timeout_s: float) -> Mapping[str, Use]:
+        """Return function -> how much it works now, of cards of NVIDIA's driver: the kernel does not tell it of them.
+
+        Apart from `read`, since their tool can hang with its card. Raises as `read` does.
+        """
 
 
 class Watch(Protocol):

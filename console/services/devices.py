@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from console.domain.errors import FleetError
-from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction
-from console.domain.model import Device, Firmware, Guest, GuestKey
+from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction, Use
+from console.domain.model import Device, Firmware, Guest, GuestKey, Host
 from console.domain.observed import HostState
 from console.domain.preflight import Finding, blocks, preflight, state
+from console.domain.preflight.case import bytes_shown
 from console.domain.standing import HostView
 from console.drivers.base import HardwareReader
 from console.inventory.store import Store
@@ -20,6 +22,8 @@ from console.services.passthrough import CONSOLE_CHIPS
 
 ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1, firmware=Firmware.UEFI)
 """Who asks about a device alone."""
+
+log = logging.getLogger(__name__)
 
 OWN_SCREEN = "the host's own screen"
 
@@ -90,14 +94,16 @@ class Devices:
         self.errors: dict[str, FleetError] = {}
         """Why a host's kernel was not read the last time."""
 
-    async def read(self, names: Iterable[str], *, timeout_s: float) -> None:
+    async def read(self, names: Iterable[str], *, timeout_s: float, use: bool = False) -> None:
         """Have these hosts' kernels read, beside one another; why one was not is in `errors`.
+
+        use: NVIDIA's tool is asked too how busy its cards are, after the kernel and with as much time again.
 
         Who follows the store hears of each host as it has answered. A host that is not up is not asked.
         """
-        await asyncio.gather(*(self._read_one(name, timeout_s) for name in names))
+        await asyncio.gather(*(self._read_one(name, timeout_s, use) for name in names))
 
-    async def _read_one(self, name: str, timeout_s: float) -> None:
+    async def _read_one(self, name: str, timeout_s: float, use: bool) -> None:
         view = self._store.host(name)
         if view.seen.state is not HostState.UP:
             return
@@ -111,11 +117,23 @@ class Devices:
         else:
             self.errors.pop(name, None)
             self._read[name] = found
+            if use and any(function.driver == "nvidia" for function in found.functions):
+                await self._read_use(view.wanted, found, timeout_s)
         finally:
             self.reading.discard(name)
             if name in self._store.fleet.hosts:
                 self._cards_of(self._store.host(name))  # here, one host a turn, and not all at once when painted
             self._store.devices_changed()
+
+    async def _read_use(self, host: Host, read: HostHardware, timeout_s: float) -> None:
+        self._store.devices_changed()
+        try:
+            uses = await self._reader.use(host, self._store.fleet.ssh, timeout_s=timeout_s)
+        except FleetError as error:
+            log.warning("How busy the cards of %s are is not known: %s %s", host.name, error.title, error.detail)
+            return
+        functions = tuple(replace(f, use=uses.get(f.address, f.use)) for f in read.functions)
+        self._read[host.name] = replace(read, functions=functions)
 
     def read_at(self, host: str) -> datetime | None:
         """Return when a host's kernel last told its devices, None when it has not."""
@@ -209,3 +227,13 @@ class Devices:
     @staticmethod
     def _wanted(view: HostView, holder: tuple[GuestKey, str] | None) -> Guest | None:
         return view.wanted.guests.get(holder[0].guest) if holder is not None else None
+
+
+def use_words(use: Use, *, tight: bool = False) -> str:
+    """Return how much a card works for its host: "87% busy, 250 W, 65 °C, 3 GiB of 8 GiB"; tight: "87% 250W 65°"."""
+    parts = [f"{use.busy_percent}%" + ("" if tight else " busy")] if use.busy_percent is not None else []
+    parts += [f"{use.power_w:.0f}" + ("W" if tight else " W")] if use.power_w is not None else []
+    parts += [f"{use.temperature_c:.0f}" + ("°" if tight else " °C")] if use.temperature_c is not None else []
+    if not tight and use.memory_used_bytes is not None and use.memory_bytes:
+        parts.append(f"{bytes_shown(use.memory_used_bytes)} of {bytes_shown(use.memory_bytes)}")
+    return " ".join(parts) if tight else ", ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.domain.errors import FleetError
-from console.domain.hardware import DeviceUser, HugePages, MdevType, NumaNode, VgpuType, cpu_numbers
+from console.domain.hardware import DeviceUser, HugePages, MdevType, NumaNode, Use, VgpuType, cpu_numbers
 from console.drivers.sysfs.parse import parse_hardware
 from tests.sysfs import BRIDGE, DISK, GIB, HOST, MIB, NIC, NOW, SCRIPT, Pci, Tree, rtx
 
@@ -152,3 +153,33 @@ def test_lists_of_cpus(text: str, cpus: set[int]) -> None:
 def test_what_is_no_list_of_cpus(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         cpu_numbers(text)
+
+
+def test_how_much_a_card_works_for_its_host(tmp_path: Path) -> None:
+    """An AMD card's driver tells, one that sleeps refuses to, and a fan controller elsewhere is no card's."""
+    files = {
+        "gpu_busy_percent": "87",
+        "mem_info_vram_used": str(3 * GIB),
+        "mem_info_vram_total": str(8 * GIB),
+        "hwmon/hwmon3/power1_average": "249630000",
+        "hwmon/hwmon3/temp1_input": "65000",
+    }
+    radeon = Pci(address="0000:c1:00.0", id="1002:7312", kind=0x030000, driver="amdgpu", files=files)
+    disk = replace(DISK, files={"hwmon/hwmon1/temp1_input": "41850"})
+    tree = Tree(tmp_path, [radeon, disk, *rtx("65", 28)])
+    ((card,), (other,)) = tree.read().slot("0000:c1:00"), tree.read().slot(disk.address[:-2])
+    assert card.use == Use(
+        busy_percent=87, power_w=249.63, temperature_c=65.0, memory_used_bytes=3 * GIB, memory_bytes=8 * GIB
+    )
+    assert other.use is None
+    assert tree.read().slot("0000:65:00")[0].use is None
+    tree.write("sys/devices/pci0000:00/0000:c1:00.0/gpu_busy_percent", "-7\n")
+    tree.write("sys/devices/pci0000:00/0000:c1:00.0/hwmon/hwmon3/temp1_input", "hot\n")
+    (odd,) = tree.read().slot("0000:c1:00")
+    assert odd.use is not None and (odd.use.busy_percent, odd.use.temperature_c) == (None, None)
+
+
+def test_the_power_state_is_told(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, rtx("65", 28, files={"power_state": "D3cold"}))
+    card, audio = tree.read().slot("0000:65:00")
+    assert (card.power, audio.power) == ("D3cold", "")

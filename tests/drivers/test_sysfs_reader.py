@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from console.domain.errors import FleetError, HostUnreachable
+from console.domain.hardware import Use
 from console.domain.model import Host, Ssh
 from console.drivers.sysfs.reader import KernelFacts
 from tests.sysfs import HOST, Tree, rtx
@@ -66,3 +68,39 @@ async def test_a_host_that_babbles_is_cut_short() -> None:
 async def test_another_answer_is_refused() -> None:
     with pytest.raises(FleetError, match="did not tell its hardware"):
         await facts(["echo", "This account is for transfers only."]).read(VHOST, Ssh(), timeout_s=20)
+
+
+async def test_nvidias_tool_tells_how_busy_its_cards_are(tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--query-gpu=pci.bus_id,*) ;; *) exit 3 ;; esac\n'
+        "echo '00000000:65:00.0, 87, 249.63, 65, 3072, 10240'\n"
+        "echo '00000000:B3:00.0, [N/A], [Not Supported], 41, 0, 8192'\n"
+        "echo 'NVIDIA-SMI has failed because it could not communicate with the driver.'\n"
+        "echo '00000000:zz:00.0, 1, 2, 3, 4, 5'\n"
+    )
+    tool.chmod(0o755)
+    asked = facts(["env", f"PATH={tmp_path}:{os.environ['PATH']}", "sh", "-s"])
+    found = await asked.use(VHOST, Ssh(), timeout_s=20)
+    assert found == {
+        "0000:65:00.0": Use(
+            busy_percent=87, power_w=249.63, temperature_c=65, memory_used_bytes=3 << 30, memory_bytes=10 << 30
+        ),
+        "0000:b3:00.0": Use(temperature_c=41, memory_used_bytes=0, memory_bytes=8 << 30),
+    }
+
+
+async def test_a_host_without_nvidias_tool_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sh").symlink_to(shutil.which("sh") or "/bin/sh")
+    asked = facts(["env", f"PATH={tmp_path}", "sh", "-s"])
+    assert await asked.use(VHOST, Ssh(), timeout_s=20) == {}
+
+
+async def test_a_tool_that_hangs_with_its_card_is_given_up(tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nexec sleep 600\n")
+    tool.chmod(0o755)
+    asked = facts(["env", f"PATH={tmp_path}:{os.environ['PATH']}", "sh", "-s"])
+    with pytest.raises(HostUnreachable):
+        await asked.use(VHOST, Ssh(), timeout_s=0.5)

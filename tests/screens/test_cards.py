@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from console.domain.hardware import HostHardware
+from console.domain.hardware import HostHardware, Use
 from console.domain.model import GuestKey
 from console.domain.observed import GuestState, PciDevice
 from console.domain.plan import Danger
@@ -125,6 +125,16 @@ async def test_every_card_says_whose_it_is(world: World) -> None:
         assert "☾ silent 4m vhost-c: the last known is shown" in shown_now
         assert "◌ not seen vhost-d: its devices are not known" in shown_now
         assert "▲ The kernel of vhost-b cannot be asked for its devices. What libvirt tells is shown." in shown_now
+
+
+async def test_how_busy_the_hosts_own_cards_are_is_shown(world: World) -> None:
+    world.hardware.uses["vhost-a"] = {"0000:17:00.0": Use(busy_percent=87, power_w=249.6, temperature_c=65.0)}
+    async with console(world, 160, 48) as pilot:
+        screen = await board(pilot)
+        await until(pilot, lambda: "87% 250W 65°" in line_of(pilot, " 17:00 "))
+        await choose(pilot, screen, "17:00")
+        await shown(pilot)
+        assert "87% busy, 250 W, 65 °C" in text(pilot)
 
 
 async def test_a_host_that_keeps_silent_delays_nobody(world: World) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from console.domain.errors import FleetError
-from console.domain.hardware import DeviceUser, HostHardware
+from console.domain.errors import FleetError, HostUnreachable
+from console.domain.hardware import DeviceUser, HostHardware, Use
 from console.domain.model import GuestKey, Host, Ssh
 from console.domain.observed import GuestState
 from console.domain.preflight import Verdict
 from console.domain.verbs import Start
+from console.services.devices import use_words
 from console.services.wishes import PowerAction
 from tests.fakes import FakeHardware
 from tests.services.world import NEW, RTX, World, wish
@@ -225,6 +226,23 @@ async def test_each_host_is_heard_of_as_it_has_answered(world: World, hardware: 
     world.hardware.silent["vhost-a"].set()
     await reading
     assert devices.reading == set() and "did not tell" in devices.errors["vhost-a"].title
+
+
+async def test_how_busy_cards_are_is_asked_after_the_rest(world: World, hardware: HostHardware) -> None:
+    """NVIDIA's tool can hang with its card: what the kernel said is known before, and stays known."""
+    world.hardware.told["vhost-a"] = on(hardware, "nvidia")
+    world.hardware.uses["vhost-a"] = {f"{RTX}.0": Use(busy_percent=87, power_w=249.6)}
+    devices = world.session.devices
+    await devices.read(["vhost-a"], timeout_s=1)
+    (card,) = (each for each in devices.accelerators("vhost-a") if each.slot == RTX)
+    assert card.first.use is None, "it is asked where it is shown"
+    await devices.read(["vhost-a"], timeout_s=1, use=True)
+    (card,) = (each for each in devices.accelerators("vhost-a") if each.slot == RTX)
+    assert card.first.use is not None and use_words(card.first.use) == "87% busy, 250 W"
+    world.hardware.uses["vhost-a"] = HostUnreachable("vhost-a did not tell its hardware within 1 s.", "", "")
+    await devices.read(["vhost-a"], timeout_s=1, use=True)
+    (card,) = (each for each in devices.accelerators("vhost-a") if each.slot == RTX)
+    assert card.first.use is None and card.first.driver == "nvidia" and "vhost-a" not in devices.errors
 
 
 async def test_cards_are_worked_out_again_only_when_what_they_follow_from_changed(

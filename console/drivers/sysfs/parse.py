@@ -9,6 +9,8 @@ from datetime import datetime
 
 from console.domain.errors import FleetError
 from console.domain.hardware import (
+    ACCELERATOR_CLASS,
+    DISPLAY_CLASS,
     Bar,
     DeviceUser,
     HostHardware,
@@ -20,6 +22,7 @@ from console.domain.hardware import (
     cpu_numbers,
 )
 from console.domain.values import shown
+from console.drivers.sysfs.use import use_of
 
 ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 BELOW_DEVICE = re.compile(rf"[^:]*?{ADDRESS.pattern}/")
@@ -160,6 +163,7 @@ class _Functions:
             boot_vga=_yes(self._text(address, "boot_vga")),
             d3cold_allowed=_yes(self._text(address, "d3cold_allowed")),
             power=_word(self._text(address, "power_state") or ""),
+            use=use_of(self.values, address) if kind >> 16 in (DISPLAY_CLASS, ACCELERATOR_CLASS) else None,
             has_rom=address in self.roms,
             sriov_total=self._number(address, "sriov_totalvfs") or 0,
             sriov_active=self._number(address, "sriov_numvfs") or 0,

@@ -14,7 +14,9 @@ if cd "$r/sys/bus/pci/devices" 2>/dev/null; then
   all */vendor */device */subsystem_vendor */subsystem_device */class */boot_vga */numa_node */local_cpulist \
     */d3cold_allowed */power_state */reset_method */driver_override */resource */resource[0-5]_resize \
     */sriov_totalvfs */sriov_numvfs */mdev_supported_types/*/name */mdev_supported_types/*/available_instances \
-    */nvidia/creatable_vgpu_types */nvidia/current_vgpu_type
+    */nvidia/creatable_vgpu_types */nvidia/current_vgpu_type \
+    */gpu_busy_percent */mem_info_vram_used */mem_info_vram_total \
+    */hwmon/hwmon*/power1_average */hwmon/hwmon*/power1_input */hwmon/hwmon*/temp1_input
   echo "== links"
   links */driver */iommu_group */physfn */virtfn*
   echo "== roms"

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from console.domain.errors import FleetError, HostUnreachable
-from console.domain.hardware import HostHardware
+from console.domain.hardware import HostHardware, Use
 from console.domain.model import Host, Ssh
 from console.domain.values import shown
 from console.drivers.sysfs.parse import parse_hardware
+from console.drivers.sysfs.use import NVIDIA, nvidia_use
 
 SCRIPT = Path(__file__).with_name("read.sh")
 
@@ -34,8 +35,16 @@ class KernelFacts:
 
     async def read(self, host: Host, ssh: Ssh, *, timeout_s: float) -> HostHardware:
         """Return what the host's kernel says now; see console.drivers.base.HardwareReader."""
+        said = await self._say(host, ssh, await asyncio.to_thread(SCRIPT.read_bytes), timeout_s, end=b"== end")
+        return parse_hardware(said, datetime.now(UTC))
+
+    async def use(self, host: Host, ssh: Ssh, *, timeout_s: float) -> Mapping[str, Use]:
+        """Return how much cards of NVIDIA's driver work now; see console.drivers.base.HardwareReader."""
+        return nvidia_use(await self._say(host, ssh, NVIDIA, timeout_s))
+
+    async def _say(self, host: Host, ssh: Ssh, script: bytes, timeout_s: float, end: bytes | None = None) -> str:
+        """Return what a script prints on a host. end: what its text has when it is whole, however it ended."""
         words = await asyncio.to_thread(self._command, host, ssh)  # it may write the SSH wrapper
-        script = await asyncio.to_thread(SCRIPT.read_bytes)
         process = await asyncio.create_subprocess_exec(
             *words,
             stdin=asyncio.subprocess.PIPE,
@@ -55,7 +64,7 @@ class KernelFacts:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        if process.returncode and len(said) < self._limit and b"== end" not in said:
+        if process.returncode and len(said) < self._limit and (end is None or end not in said):
             why = errors.decode(errors="replace").strip().splitlines()
             raise HostUnreachable(
                 f"{host.name} did not tell its hardware.",
@@ -64,7 +73,7 @@ class KernelFacts:
             )
         if len(said) >= self._limit:
             raise FleetError(f"{host.name} said more than {self._limit} bytes of its hardware.")
-        return parse_hardware(said.decode(errors="replace"), datetime.now(UTC))
+        return said.decode(errors="replace")
 
 
 async def _talk(process: asyncio.subprocess.Process, script: bytes, limit: int) -> tuple[bytes, bytes]:
