@@ -11,7 +11,7 @@ from textual.events import Resize
 
 from console.domain.errors import FleetError
 from console.domain.model import GuestKey
-from console.domain.observed import GuestState
+from console.domain.observed import GuestState, HostState
 from console.domain.plan import Difference
 from console.domain.standing import GuestView, Standing
 from console.services.preflight import READ_S
@@ -68,7 +68,8 @@ class GuestScreen(ScrollingScreen):
     def _ask_kernel(self) -> None:
         """Have the host's kernel asked; when a guest with devices has gone on or off they are somewhere else."""
         now = self.situation()
-        if has_devices(now) and now.guest is not None and now.guest.state is not self._asked_in:
+        up = now.host is not None and now.host.seen.state is HostState.UP
+        if up and has_devices(now) and now.guest is not None and now.guest.state is not self._asked_in:
             self._asked_in = now.guest.state
             self.run_worker(self.session.devices.read([self.key.host], timeout_s=READ_S), group="devices")
 

@@ -89,6 +89,7 @@ class Devices:
         self._read: dict[str, HostHardware] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._cached: dict[str, tuple[object, tuple[Accelerator, ...]]] = {}
+        self._checked: dict[GuestKey, tuple[object, Mapping[str, tuple[Finding, ...]]]] = {}
         self.reading: set[str] = set()
         """The hosts whose kernels are being asked."""
         self.errors: dict[str, FleetError] = {}
@@ -155,7 +156,12 @@ class Devices:
         guest = self._store.guest(key).wanted
         if guest is None:
             raise FleetError(f"{key} is not in the inventory.", "Its devices are not Quarterdeck's to check.")
-        return {name: self.check(key.host, guest, device) for name, device in guest.devices.items()}
+        basis = self._basis(self._store.host(key.host))
+        known = self._checked.get(key)
+        if known is None or known[0] != basis:
+            findings = {name: self.check(key.host, guest, device) for name, device in guest.devices.items()}
+            known = self._checked[key] = (basis, findings)
+        return known[1]
 
     def states(self, key: GuestKey) -> Mapping[str, Finding]:
         """Return device -> where it is now, for a guest of the inventory; nothing for what is not known."""
@@ -178,20 +184,21 @@ class Devices:
         return preflight(case_of(self._store.host(host), hardware, guest, device))
 
     def _cards_of(self, view: HostView) -> tuple[Accelerator, ...]:
-        """Return a host's cards, worked out again only when something changed that they follow from.
+        """Return a host's cards, worked out again only when something changed that they follow from."""
+        basis = self._basis(view)
+        known = self._cached.get(view.name)
+        if known is None or known[0] != basis:
+            known = self._cached[view.name] = (basis, tuple(self._cards(view)))
+        return known[1]
 
-        29 rules for each card take a few milliseconds, and the hosts' figures change every second.
-        """
+    def _basis(self, view: HostView) -> object:
+        """Return what findings follow from: rules take milliseconds, and a host's figures change every second."""
         guests = tuple(
             (guest.key, guest.wanted, guest.state, guest.seen and (guest.seen.pci, guest.seen.active_shape is None))
             for guest in view.guests
         )
         pci = view.seen.facts.pci if view.seen.facts is not None else ()
-        basis = (view.wanted, guests, pci, self._read.get(view.name))
-        known = self._cached.get(view.name)
-        if known is None or known[0] != basis:
-            known = self._cached[view.name] = (basis, tuple(self._cards(view)))
-        return known[1]
+        return view.wanted, guests, pci, self._read.get(view.name)
 
     def _cards(self, view: HostView) -> list[Accelerator]:
         hardware = self.hardware(view.name)

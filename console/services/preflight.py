@@ -91,10 +91,13 @@ def _marked(step: Step, plan: Plan, store: Store) -> Step:
         return step
     host = store.fleet.hosts.get(step.host)
     now = host.guests.get(step.guest.guest) if host is not None else None
+    starts = isinstance(step.verb, Start)
     # What is stopped has the devices that it was started with.
-    guest = _wanted(plan, store, step.guest) if isinstance(step.verb, Start) else now
-    slots = dict.fromkeys(device.pci for device in guest.devices.values()) if guest is not None else ()
-    return replace(step, devices=tuple(slots))
+    guest = _wanted(plan, store, step.guest) if starts else now
+    devices = guest.devices.values() if guest is not None else ()
+    # A part of a card (a mediated device, a vGPU) leaves the card where it was.
+    slots = [device.pci for device in devices if device.pci and (starts or not (device.mdev or device.vgpu))]
+    return replace(step, devices=tuple(dict.fromkeys(slots)))
 
 
 def _starting(plan: Plan) -> dict[GuestKey, None]:

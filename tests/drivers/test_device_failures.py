@@ -116,6 +116,10 @@ ARGUMENT = '-device {"driver":"vfio-pci","host":"0000:65:00.0","id":"hostdev0","
             "The device is not in the host any more, or is at another place.",
         ),
         (
+            "An error occurred, but the cause is unknown",
+            "libvirt does not say why. Of a guest with devices, one of them is mostly not there.",
+        ),
+        (
             "Failed to bind PCI device '0000:65:00.0' to vfio-pci: No such device",
             "The host could not give the device to vfio-pci.",
         ),

@@ -110,6 +110,11 @@ DEVICE_TEXT = (
         "Look at the GPU board for where the card is now, and choose it there.",
     ),
     (
+        r"An error occurred, but the cause is unknown",
+        "libvirt does not say why. Of a guest with devices, one of them is mostly not there.",
+        "Look at the guest's preflight; where that is clear, into libvirt's log on the host.",
+    ),
+    (
         rf"Failed to (?:bind|add) PCI device '?{ADDRESS}'? to|Unable to detect a driver|failed to load .*vfio",
         "The host could not give the device to vfio-pci.",
         "Look into the host's kernel log (dmesg); a driver that does not let go needs a reboot of the host.",
