@@ -72,7 +72,7 @@ def columns(cards: Sequence[Accelerator], width: int) -> list[Column]:
     host = min(16, max((line_width([(card.host, "")]) for card in cards), default=4))
     slot = max((len(short_slot(card.slot)) for card in cards), default=5)
     wide = width >= DETAILED
-    fixed: list[Column] = [("HOST", max(4, host), False), ("SLOT", max(4, slot), False)]
+    fixed: list[Column] = [("HOST", max(len("HOST▴"), host), False), ("SLOT", max(4, slot), False)]
     middle: list[Column] = [("GROUP", 5, True), ("NUMA", 4, True), ("DRIVER", 12, False)] if wide else []
     busy: list[Column] = [("USE", 13, True)] if any(card.first.use is not None for card in cards) else []
     end: list[Column] = [*busy, ("PARTS", 5, True), ("ASKED", 5, True)] if wide else [("ASKED", 5, True)]
