@@ -75,14 +75,19 @@ def _write_initrd(initrd: Path) -> None:
             (root / target).chmod(0o755)
         shutil.copy("/bin/busybox", root / "bin/busybox")
         shutil.copytree(KERNEL / "modules", root / "modules")
-        names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
-        archive = subprocess.run(
-            ["cpio", "--quiet", "--create", "--format=newc", "--owner=0:0"],
-            cwd=root, input="\n".join(names).encode() + b"\n", capture_output=True, check=False,
-        )  # fmt: skip
-        if archive.returncode:
-            reason = archive.stderr.decode(errors="replace").strip()
-            raise LabError(f"cpio could not pack the guest: {reason}")
-        packed = Path(scratch) / "initrd.gz"
-        packed.write_bytes(gzip.compress(archive.stdout, 6, mtime=0))
-        packed.rename(initrd)
+        pack_initrd(root, initrd)
+
+
+def pack_initrd(root: Path, initrd: Path) -> None:
+    """`initrd` is the archive of all that lies in `root`, as a kernel unpacks it; root owns everything in it."""
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    archive = subprocess.run(
+        ["cpio", "--quiet", "--create", "--format=newc", "--owner=0:0"],
+        cwd=root, input="\n".join(names).encode() + b"\n", capture_output=True, check=False,
+    )  # fmt: skip
+    if archive.returncode:
+        reason = archive.stderr.decode(errors="replace").strip()
+        raise LabError(f"cpio could not pack {initrd.name}: {reason}")
+    packed = initrd.with_name(f".{initrd.name}.new")
+    packed.write_bytes(gzip.compress(archive.stdout, 6, mtime=0))
+    packed.rename(initrd)

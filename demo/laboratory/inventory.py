@@ -8,6 +8,7 @@ from pathlib import Path
 
 from laboratory import secure_shell
 from laboratory.errors import run
+from laboratory.gpu import ADDRESS, MAC, NAME, GpuHost
 from laboratory.host import BRIDGE, GATEWAY, NETWORK, POOL, POOL_PATH, SUBNET, Host
 
 FLEET = """\
@@ -50,31 +51,70 @@ disk = "/dev/disk/by-id/virtio-{name}"
 """
 
 
+GPU_FLEET = """\
+# The fleet of demo/lab gpu. It is yours: the lab writes it once and never again.
+version = 1
+name = "gpu-lab"
+
+[defaults]
+state_version = "25.11"
+
+[ssh]
+identity = "{identity}"
+agent = false
+
+[pools.{pool}]
+path = "{pool_path}"
+"""
+
+GPU_HOST = """\
+# A machine of QEMU's with an IOMMU, a display with its audio function, a second display and an NVMe disk. Its KVM is
+# emulated: it works, slowly. Its SSH port is on 127.0.0.1.
+mac = "{mac}"
+address = "{address}/24"
+uri = "{uri}"
+ssh_host_key = "{key}"
+labels = ["lab", "gpu"]
+"""
+
+
 def write_inventory(lab: Path, uris: Mapping[Host, str]) -> bool:
     """The lab's inventory is in a git repository of one commit; False when it was there and was kept."""
-    folder = lab / "inventory"
+    fleet = FLEET.format(
+        network=NETWORK,
+        bridge=BRIDGE,
+        subnet=SUBNET,
+        gateway=GATEWAY,
+        dns=", ".join(f'"{host.address}"' for host in uris),
+        identity=secure_shell.identity(lab),
+        pool=POOL,
+        pool_path=POOL_PATH,
+        user_key=secure_shell.public_key(secure_shell.identity(lab)),
+    )
+    hosts = {}
+    for host, uri in uris.items():
+        key = secure_shell.public_key(host.host_key)
+        hosts[host.name] = HOST.format(name=host.name, mac=host.mac, address=host.address, uri=uri, key=key)
+    return _commit(lab / "inventory", fleet, hosts)
+
+
+def write_gpu_inventory(host: GpuHost) -> bool:
+    """The GPU host's inventory is in a git repository of one commit; False when it was there and was kept."""
+    fleet = GPU_FLEET.format(identity=secure_shell.identity(host.lab), pool=POOL, pool_path=POOL_PATH)
+    key = secure_shell.public_key(host.host_key)
+    text = GPU_HOST.format(mac=MAC, address=ADDRESS, uri=host.uri, key=key)
+    return _commit(host.inventory, fleet, {NAME: text})
+
+
+def _commit(folder: Path, fleet: str, hosts: Mapping[str, str]) -> bool:
     if folder.exists():
         return False
-    with tempfile.TemporaryDirectory(dir=lab) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         work = Path(scratch) / "inventory"
         (work / "hosts").mkdir(parents=True)
-        (work / "fleet.toml").write_text(
-            FLEET.format(
-                network=NETWORK,
-                bridge=BRIDGE,
-                subnet=SUBNET,
-                gateway=GATEWAY,
-                dns=", ".join(f'"{host.address}"' for host in uris),
-                identity=secure_shell.identity(lab),
-                pool=POOL,
-                pool_path=POOL_PATH,
-                user_key=secure_shell.public_key(secure_shell.identity(lab)),
-            )
-        )
-        for host, uri in uris.items():
-            key = secure_shell.public_key(host.host_key)
-            text = HOST.format(name=host.name, mac=host.mac, address=host.address, uri=uri, key=key)
-            (work / f"hosts/{host.name}.toml").write_text(text)
+        (work / "fleet.toml").write_text(fleet)
+        for name, text in hosts.items():
+            (work / f"hosts/{name}.toml").write_text(text)
         run(["git", "init", "--quiet", "--initial-branch=main"], cwd=work)
         run(["git", "add", "."], cwd=work)
         author = ["-c", "user.name=demo/lab", "-c", "user.email=lab@quarterdeck.invalid"]

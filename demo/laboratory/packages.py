@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from laboratory.errors import LabError, run
@@ -37,10 +37,11 @@ PACKAGES = (
     "xorriso",
 )
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
-KERNEL = Path("/var/cache/quarterdeck-lab/kernel")
+CACHE = Path("/var/cache/quarterdeck-lab")
+KERNEL = CACHE / "kernel"
 """`vmlinuz` and `modules/NN-NAME.ko` in the order in which a guest loads them."""
 
-SSHD = Path("/var/cache/quarterdeck-lab/sshd")
+SSHD = CACHE / "sshd"
 """openssh-server's program, and nothing else of it."""
 
 GUEST_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_console", "virtio-rng",
@@ -56,20 +57,20 @@ def install_line(packages: list[str]) -> str:
     return "apt-get install --no-install-recommends " + " ".join(packages)
 
 
-def missing_packages() -> list[str]:
-    """The names of PACKAGES that dpkg does not have installed, in our order."""
+def missing_of(packages: Iterable[str]) -> list[str]:
+    """Those packages that dpkg does not have installed, in their order."""
     if not shutil.which("dpkg-query"):
         raise LabError("The lab is built from Debian's packages, and there is no dpkg here. Use Debian 12.")
-    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES]
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages]
     answer = subprocess.run(query, capture_output=True, text=True, check=False)  # 1 when one is unknown
     installed = {line.split()[0] for line in answer.stdout.splitlines() if line.endswith(" installed")}
-    return [package for package in PACKAGES if package not in installed]
+    return [package for package in packages if package not in installed]
 
 
 def require() -> None:
     """Nothing is missing and namespaces can be made; else LabError, with the exact command that helps."""
     run(["unshare", "--mount", "--propagation=unchanged", "--uts", "--ipc", "--net", "--pid", "--fork", "true"])
-    if missing := missing_packages():
+    if missing := missing_of(PACKAGES):
         raise LabError(f"Debian packages are missing. Run: demo/lab install\n  or: {install_line(missing)}")
     if not (KERNEL / "vmlinuz").exists():
         raise LabError("The guests' kernel is missing. Run: demo/lab install (26 MB, is only unpacked)")
@@ -80,18 +81,24 @@ def require() -> None:
 def install() -> list[str]:
     """All PACKAGES are installed and the kernel is unpacked; what was done, one sentence each."""
     done = []
-    if missing := missing_packages():
-        _apt(apt_get("update"))
-        _apt(apt_get("install", "--no-install-recommends", *missing))
+    if missing := install_missing(PACKAGES):
         done.append(f"installed {' '.join(missing)}")
     if not (KERNEL / "vmlinuz").exists():
         done.append(f"unpacked {_unpack_kernel()} into {KERNEL}")
     if not SSHD.exists():
-        with _unpacked("openssh-server") as root:
+        with unpacked("openssh-server") as root:
             shutil.copy(root / "usr/sbin/sshd", SSHD.with_suffix(".new"))
             SSHD.with_suffix(".new").rename(SSHD)
         done.append(f"took {SSHD} from openssh-server")
     return done
+
+
+def install_missing(packages: Iterable[str]) -> list[str]:
+    """All these packages are installed; those that were not."""
+    if missing := missing_of(packages):
+        _apt(apt_get("update"))
+        _apt(apt_get("install", "--no-install-recommends", *missing))
+    return missing
 
 
 def _apt(command: list[str]) -> None:
@@ -101,32 +108,38 @@ def _apt(command: list[str]) -> None:
         raise LabError(f"`{' '.join(command)}` failed; its reason stands above.")
 
 
-def _unpack_kernel() -> str:
-    """KERNEL is filled from Debian's current cloud kernel; its package name."""
+def kernel_package(newest: str) -> str:
+    """The name of the kernel package that Debian's package for the newest one of a kind stands for."""
     _apt(apt_get("update"))  # an old list names a kernel that the mirror has replaced
-    depends = run(["apt-cache", "depends", "--important", KERNEL_PACKAGE])
+    depends = run(["apt-cache", "depends", "--important", newest])
     names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
     if not names:
-        raise LabError(f"{KERNEL_PACKAGE} depends on no kernel here. Is this Debian for amd64?")
-    with _unpacked(names[0]) as root:
+        raise LabError(f"{newest} depends on no kernel here. Is this Debian for amd64?")
+    return names[0]
+
+
+def _unpack_kernel() -> str:
+    """KERNEL is filled from Debian's current cloud kernel; its package name."""
+    package = kernel_package(KERNEL_PACKAGE)
+    with unpacked(package) as root:
         ready = root.parent / "ready"
         (ready / "modules").mkdir(parents=True)
         (vmlinuz,) = (root / "boot").glob("vmlinuz-*")
         version = vmlinuz.name.removeprefix("vmlinuz-")
         run(["depmod", "-b", root, version])
-        for place, module in enumerate(_load_order(root, version)):
+        for place, module in enumerate(load_order(root, version, GUEST_MODULES)):
             shutil.copy(module, ready / "modules" / f"{place:02}-{module.name}")
         shutil.copy(vmlinuz, ready / "vmlinuz")
         shutil.rmtree(KERNEL, ignore_errors=True)
         ready.rename(KERNEL)
-    return names[0]
+    return package
 
 
 @contextlib.contextmanager
-def _unpacked(package: str) -> Iterator[Path]:
-    """A folder with the files of a Debian package, on the file system of KERNEL and SSHD; nothing is installed."""
-    KERNEL.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KERNEL.parent) as scratch:
+def unpacked(package: str) -> Iterator[Path]:
+    """A folder with the files of a Debian package, on the file system of CACHE; nothing is installed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         work = Path(scratch)
         run(apt_get("download", package), cwd=work)
         (file,) = work.glob("*.deb")
@@ -134,10 +147,10 @@ def _unpacked(package: str) -> Iterator[Path]:
         yield work / "root"
 
 
-def _load_order(root: Path, version: str) -> list[Path]:
-    """The files of GUEST_MODULES and what they need, each after what it needs."""
+def load_order(root: Path, version: str, modules: Iterable[str]) -> list[Path]:
+    """The files of these modules and of what they need, each after what it needs."""
     order: dict[Path, None] = {}
-    for module in GUEST_MODULES:
+    for module in modules:
         plan = run(["modprobe", "--show-depends", "-d", root, "-S", version, module])
         for line in plan.splitlines():
             if line.startswith("insmod "):
