@@ -21,7 +21,7 @@ from console.services.hardware import case_of, hardware_of, owners_of
 from console.services.passthrough import CONSOLE_CHIPS
 
 ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1, firmware=Firmware.UEFI)
-"""Who asks about a device alone."""
+"""Who asks about a device alone: a guest without a UUID, of which there is none."""
 
 log = logging.getLogger(__name__)
 

@@ -73,6 +73,11 @@ class GpuHost:
         return self.root / "console.log"
 
     @property
+    def known_hosts(self) -> Path:
+        """Its key, for ssh."""
+        return self.root / "known_hosts"
+
+    @property
     def inventory(self) -> Path:
         return self.root / "inventory"
 
@@ -83,6 +88,7 @@ class GpuHost:
         with (self.root / "nvme.img").open("wb") as disk:
             disk.write(MARKER.encode())
             disk.truncate(16 * 1024 * 1024)
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {secure_shell.public_key(self.host_key)}\n")
         self._pack_keys()
         said = self.root / "qemu.log"
         with said.open("wb") as output:
@@ -112,9 +118,7 @@ class GpuHost:
 
     def ssh(self) -> list[str | Path]:
         """The command that leads into it, with its key pinned."""
-        known = self.root / "known_hosts"
-        known.write_text(f"[127.0.0.1]:{self.port} {secure_shell.public_key(self.host_key)}\n")
-        options = [f"UserKnownHostsFile={known}", "BatchMode=yes", "ConnectTimeout=10", "LogLevel=ERROR"]
+        options = [f"UserKnownHostsFile={self.known_hosts}", "BatchMode=yes", "ConnectTimeout=10", "LogLevel=ERROR"]
         identity = ["-i", secure_shell.identity(self.lab), "-o", "IdentitiesOnly=yes"]
         return [
             "ssh", "-F", "none", "-p", str(self.port), *identity,

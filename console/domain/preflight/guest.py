@@ -8,7 +8,7 @@ from console.domain.preflight.case import Case, Finding, Findings, bytes_shown, 
 
 GIB_KIB = 1024 * 1024
 RESERVE_KIB = 2 * GIB_KIB
-"""What the host keeps for itself."""
+"""What the host keeps for itself, or a quarter of what it has free if that is less."""
 
 LARGE_BAR_BYTES = 16 * 1024**3
 """From here on mapping a device's memory takes an old host kernel minutes at each start."""
@@ -146,11 +146,14 @@ def memory(case: Case) -> Finding:
         return say.ok("It has its memory already.")
     if free is None:
         return say.unknown(f"How much memory {case.host} has free was not reported.")
+    if not case.guest.uuid:
+        return say.ok(f"{bytes_shown(free * 1024)} are free.", f"MemAvailable: {bytes_shown(free * 1024)}")
+    reserve = min(RESERVE_KIB, free // 4)
     evidence = (f"MemAvailable: {bytes_shown(free * 1024)}", f"the guest's memory: {bytes_shown(wanted * 1024)}")
-    if free < wanted + RESERVE_KIB:
+    if free < wanted + reserve:
         return say.block(
             f"All its memory is taken at the start: {bytes_shown(wanted * 1024)}, with {bytes_shown(free * 1024)} free "
-            f"of which the host keeps {bytes_shown(RESERVE_KIB * 1024)}.",
+            f"of which the host keeps {bytes_shown(reserve * 1024)}.",
             *evidence,
             remedy="Stop another guest, or give this one less memory.",
         )

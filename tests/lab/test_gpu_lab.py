@@ -1,0 +1,174 @@
+"""Devices passed through for real: a host with an IOMMU, whose guests run under its KVM and get its devices.
+
+What it cannot show: NVIDIA's cards, devices that do not reset, option ROMs, large memory regions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from tests.lab.guests import LAB_COMMAND, eventually
+from tests.lab.serial import read_until
+from tests.pty.place import end, libvirt_processes
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+DISPLAY, SECOND_DISPLAY, NVME = "0000:01:00", "0000:02:00", "0000:03:00"
+DRIVERS = {f"{DISPLAY}.0": "bochs-drm", f"{DISPLAY}.1": "snd_hda_intel", f"{NVME}.0": "nvme"}
+MARKER = "quarterdeck marker on the disk"
+END = "quarterdeck guest booted: devices end"
+
+
+def gpu(action: str, folder: Path, *words: str, status: int = 0) -> str:
+    """What `demo/lab gpu ACTION` prints."""
+    call = [LAB_COMMAND, "gpu", action, "--dir", folder, *words]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == status, f"demo/lab gpu {action}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class GpuHost:
+    """The GPU host, up, and `qd` on its inventory. paths: as `demo/lab gpu paths` tells them."""
+
+    folder: Path
+    paths: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    def qd(self, *arguments: str, status: int = 0) -> str:
+        command = [sys.executable, "-m", "console", "--inventory", self.paths["inventory"], *arguments]
+        done = subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, check=False)
+        assert done.returncode == status, f"qd {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def inside(self, command: str) -> str:
+        return gpu("exec", self.folder, "sh", "-c", command)
+
+    def driver(self, address: str) -> str:
+        """The driver that a function has on the host."""
+        return self.inside(f"basename $(readlink /sys/bus/pci/devices/{address}/driver)").strip()
+
+    def drivers(self) -> dict[str, str]:
+        """Those of each function of DRIVERS."""
+        return {address: self.driver(address) for address in DRIVERS}
+
+    def create(self, name: str, *more: str, status: int = 0) -> str:
+        boot = ["--kernel", self.paths["kernel"], "--initrd", self.paths["initrd"], "--cmdline", self.paths["cmdline"]]
+        size = ["--vcpus", "1", "--memory", "192MiB", "--network", "none"]
+        return self.qd("guest", "create", name, "--host", "gpu-a", *size, *boot, *more, status=status)
+
+    def add_device(self, guest: str, name: str, text: str) -> None:
+        """Write a device of a guest into the inventory, as an editor would."""
+        path = Path(self.paths["inventory"], "hosts/gpu-a.toml")
+        path.write_text(f"{path.read_text()}\n[guests.{guest}.devices.{name}]\n{text}\n")
+
+
+@pytest.fixture(scope="module")
+def host(can_run_labs: None) -> Iterator[GpuHost]:
+    folder = Path(tempfile.mkdtemp(prefix="qdgpu-", dir="/tmp"))  # short: sockets are made in it
+    environment = dict(os.environ)
+    for name in ("STATE_HOME", "RUNTIME_DIR", "CONFIG_HOME"):
+        (folder / name).mkdir(mode=0o700)
+        environment[f"XDG_{name}"] = str(folder / name)
+    lab = folder / "lab"
+    try:
+        gpu("up", lab)
+        paths = dict(line.split(" ", 1) for line in gpu("paths", lab).splitlines())
+        made = GpuHost(lab, paths, environment)
+        # A host that computes its own processor takes its time for the first answer, and so does its trial guest.
+        eventually(lambda: json.loads(made.qd("host", "list", "--json"))[0]["state"] == "up", "it is up", 120)
+        yield made
+    finally:
+        for number in libvirt_processes(folder):
+            end(number)
+        gpu("down", lab)
+        subprocess.run([LAB_COMMAND, "down", "--dir", lab, "--purge"], capture_output=True, check=False)
+
+
+@pytest.fixture
+def connection(host: GpuHost) -> Iterator[libvirt.virConnect]:
+    """A connection of the test's own, through ssh with the pinned key."""
+    options = f"-i {host.paths['identity']} -o IdentitiesOnly=yes -o UserKnownHostsFile={host.paths['known_hosts']}"
+    command = host.folder / "ssh.sh"
+    command.write_text(f'#!/bin/sh\nexec ssh -F none -o BatchMode=yes {options} "$@"\n')
+    command.chmod(0o755)
+    opened = libvirt.open(f"{host.paths['uri']}?command={command}")
+    try:
+        yield opened
+        for domain in opened.listAllDomains():
+            if domain.isActive():
+                domain.destroy()
+            domain.undefine()
+    finally:
+        opened.close()
+
+
+def test_the_facts_of_a_real_host(host: GpuHost) -> None:
+    display, second = json.loads(host.qd("gpu", "list", "--json"))
+    assert (display["slot"], second["slot"]) == (DISPLAY, SECOND_DISPLAY)
+    assert [function["address"] for function in display["functions"]] == [f"{DISPLAY}.0", f"{DISPLAY}.1"]
+    assert len({function["iommu_group"] for function in display["functions"]}) == 1
+    assert [function["driver"] for function in display["functions"]] == ["bochs-drm", "snd_hda_intel"]
+    assert (second["owner"], display["blocks"], second["blocks"]) == ("", [], [])
+    facts = json.loads(host.qd("host", "show", "gpu-a", "--json"))
+    assert facts["accel"] == "kvm", "found by trying, on a KVM that works"
+
+
+def test_a_guest_gets_display_audio_and_disk_and_the_host_gets_them_back(
+    host: GpuHost, connection: libvirt.virConnect
+) -> None:
+    assert host.drivers() == DRIVERS
+    host.create("trainer", "--gpu", DISPLAY)
+    host.add_device("trainer", "disk0", f'pci = "{NVME}"')
+    host.qd("apply", "trainer")
+    host.qd("guest", "start", "trainer")
+    assert set(host.drivers().values()) == {"vfio-pci"}
+    said = read_until(connection, "trainer", END, timeout_s=240)
+    assert "pci 0x1234 0x1111 0x038000 bochs-drm" in said
+    assert "pci 0x8086 0x2668 0x040300 snd_hda_intel" in said
+    assert f"nvme says {MARKER}" in said, "the disk was read by DMA, through the IOMMU"
+    display, _ = json.loads(host.qd("gpu", "list", "--json"))
+    assert display["owner"] == "gpu-a/trainer (running)"
+    assert "is taken by gpu-a/trainer (running)" in host.create("second", "--gpu", DISPLAY, status=1)
+    host.qd("guest", "force-off", "trainer")
+    assert host.drivers() == DRIVERS
+    host.qd("guest", "remove", "trainer")
+
+
+def test_a_device_comes_to_a_running_guest_and_goes(host: GpuHost, connection: libvirt.virConnect) -> None:
+    host.create("plug", "--start")
+    read_until(connection, "plug", END, timeout_s=240)
+    host.qd("guest", "set", "plug", "--gpu", SECOND_DISPLAY, "--apply", "live")
+    read_until(connection, "plug", "pci 0x1234 0x1111", timeout_s=120)
+    assert host.driver(f"{SECOND_DISPLAY}.0") == "vfio-pci"
+    host.qd("guest", "set", "plug", "--gpu", "none", "--apply", "live")
+    eventually(lambda: host.driver(f"{SECOND_DISPLAY}.0") == "bochs-drm", "the host has it back", 60)
+    host.qd("guest", "force-off", "plug")
+    host.qd("guest", "remove", "plug")
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ('pci = "0000:0a:00"', "0000:0a:00"),
+        (f'pci = "{DISPLAY}"\nfunctions = ["1234:1111"]', "functions"),
+    ],
+    ids=["vanished", "half a group"],
+)
+def test_what_would_fail_is_refused_before_libvirt_is_asked(host: GpuHost, device: str, words: str) -> None:
+    host.create("odd")
+    host.add_device("odd", "gpu0", device)
+    host.qd("apply", "odd")
+    assert words in host.qd("guest", "start", "odd", status=1)
+    assert host.drivers() == DRIVERS
+    host.qd("guest", "remove", "odd")
