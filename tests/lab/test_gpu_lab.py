@@ -81,6 +81,9 @@ def host(can_run_labs: None) -> Iterator[GpuHost]:
         (folder / name).mkdir(mode=0o700)
         environment[f"XDG_{name}"] = str(folder / name)
     lab = folder / "lab"
+    built = subprocess.run([LAB_COMMAND, "gpu", "check"], capture_output=True, text=True, check=False)
+    if built.returncode:
+        pytest.skip(built.stderr.strip())
     try:
         gpu("up", lab)
         paths = dict(line.split(" ", 1) for line in gpu("paths", lab).splitlines())
