@@ -14,6 +14,7 @@ def host_json(view: HostView) -> dict[str, Any]:
     """Return a host; state is "up", "down", "connecting" or "unknown"."""
     host, seen, facts = view.wanted, view.seen, view.seen.facts
     sample = seen.sample
+    accel = host.accel or (facts.accel if facts else None)
     return {
         "name": host.name,
         "mac": host.mac,
@@ -26,7 +27,7 @@ def host_json(view: HostView) -> dict[str, Any]:
         "error": seen.error or None,
         "offered_key": seen.offered_key or None,
         "seen_at": _time(seen.seen_at),
-        "accel": host.accel.value if host.accel else None,
+        "accel": accel.value if accel else None,
         "cpu": facts.cpu_model if facts else None,
         "cpus": facts.cpus if facts else None,
         "memory_mib": facts.memory_kib // 1024 if facts and facts.memory_kib else None,
