@@ -2,6 +2,26 @@
 # be older than pyproject.toml asks for; then the build says so.
 { lib, python3Packages, git, openssh }:
 
+let
+  # NixOS 25.11 has Textual 6: there it is the release that requirements.lock names.
+  textual =
+    if lib.versionAtLeast python3Packages.textual.version "8.2.8" then
+      python3Packages.textual
+    else
+      python3Packages.textual.overridePythonAttrs (old: rec {
+        version = "8.2.8";
+        src = python3Packages.fetchPypi {
+          inherit (old) pname;
+          inherit version;
+          hash = "sha256-PxBqn7xz453SZslxJDIIfeeKbWRAhMfCQdaiXDFpEVs=";
+        };
+        dependencies = old.dependencies ++ [
+          python3Packages.mdit-py-plugins
+          python3Packages.pygments
+        ];
+        doCheck = false; # its tests are not in the archive
+      });
+in
 python3Packages.buildPythonApplication {
   pname = "quarterdeck";
   version = (lib.importTOML ../pyproject.toml).project.version;
@@ -23,18 +43,17 @@ python3Packages.buildPythonApplication {
 
   build-system = [ python3Packages.hatchling ];
 
-  dependencies = with python3Packages; [
-    asyncssh
-    libvirt
-    msgspec
-    pydantic
-    rtoml
+  dependencies = [
+    python3Packages.asyncssh
+    python3Packages.libvirt
+    python3Packages.msgspec
+    python3Packages.pydantic
+    python3Packages.rtoml
     textual
-    tomli-w
-    tomlkit
-    watchfiles
+    python3Packages.tomli-w
+    python3Packages.tomlkit
+    python3Packages.watchfiles
   ];
-
 
   makeWrapperArgs = [
     "--prefix PATH : ${
