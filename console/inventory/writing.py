@@ -26,6 +26,9 @@ from console.inventory.sharing import adopt, make_folder
 ASIDE = ".qd-new"
 """How the name of a file ends that lies beside the one it is for; it begins with a dot."""
 
+KEPT = ".edited"
+"""What follows a file's name where an edit of it that came in between is kept, for people to look at."""
+
 WRITER_WAIT_S = 2.0
 """So long a program may have an old file open for writing, as editors do that save in place."""
 
@@ -162,7 +165,7 @@ class _Swap:
             else:
                 _exchanged(self.aside, self.path)
             if text_of(self.aside) != self.text:
-                kept = self.path.with_name(f"{self.path.name}.edited")
+                kept = self.path.with_name(f"{self.path.name}{KEPT}")
                 self.aside.rename(kept)
                 return f"An edit of {self.name} that came in between is in {kept}."
             self.aside.unlink()

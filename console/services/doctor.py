@@ -14,6 +14,7 @@ from console.domain.observed import DownReason, HostState
 from console.domain.record import RepositoryState, obstacle, way_out
 from console.domain.standing import HostView
 from console.domain.values import shown
+from console.inventory.writing import KEPT
 from console.services.generated import Findings
 from console.services.hosts import needs_key, other_key
 
@@ -125,19 +126,25 @@ def repository_findings(folder: str, state: RepositoryState | FleetError) -> lis
     found = []
     if why := obstacle(state):
         found.append(Finding(Mark.BAD, "history", f"{why} Changes are refused.", way_out(state, folder)))
-    if state.uncommitted:
-        names = ", ".join(shown(name)[1:-1] for name in state.uncommitted[:3])
-        more = f" and {len(state.uncommitted) - 3} more" if len(state.uncommitted) > 3 else ""
-        all_names = (
-            " ".join(shlex.quote(name) for name in state.uncommitted) if len(state.uncommitted) <= NAMED else "."
-        )
+    kept = [name for name in state.uncommitted if name.endswith(KEPT)]
+    if loose := [name for name in state.uncommitted if name not in kept]:
+        all_names = " ".join(shlex.quote(name) for name in loose) if len(loose) <= NAMED else "."
         remedy = f"git -C {folder} add -- {all_names} && git -C {folder} commit"
-        found.append(Finding(Mark.WARN, "history", f"Not committed: {names}{more}.", remedy))
+        found.append(Finding(Mark.WARN, "history", f"Not committed: {_names(loose)}.", remedy))
+    if kept:
+        remedy = "Compare each with the file that it is named after, take over what is missing there, remove it."
+        text = f"Edits that came in while a change was put back: {_names(kept)}."
+        found.append(Finding(Mark.WARN, "history", text, remedy))
     if state.ahead and not state.behind:
         text = f"{state.ahead} not yet in {state.upstream}."
         found.append(Finding(Mark.WARN, "history", f"Commits: {text}", f"git -C {folder} push"))
     whole = f"In git, up to date with {state.upstream}." if state.upstream else "In git, without an upstream."
     return found or [Finding(Mark.GOOD, "history", whole)]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(shown(name)[1:-1] for name in names[:3]) + more
 
 
 def sharing_findings(sharing: Sharing) -> list[Finding]:

@@ -117,6 +117,8 @@ def test_the_repository() -> None:
     loose = only(RepositoryState(uncommitted=("hosts/a.toml", "b", "c c", "d")))
     assert "hosts/a.toml, b, c c and 1 more" in loose.sentence
     assert loose.remedy == "git -C /x add -- hosts/a.toml b 'c c' d && git -C /x commit"
+    kept = only(RepositoryState(uncommitted=("hosts/a.toml.edited",)))
+    assert "hosts/a.toml.edited" in kept.sentence and "Compare" in kept.remedy and "git" not in kept.remedy
     assert only(FleetError("git failed.", "Why.", "The way out.")).remedy == "The way out."
     locked = only(RepositoryState(locks=("/x/.git/index.lock",)))
     assert locked.mark is Mark.BAD and locked.remedy.endswith("rm /x/.git/index.lock") and "killed" in locked.sentence
