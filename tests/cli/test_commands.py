@@ -143,7 +143,7 @@ def test_a_guest_is_switched(place: Place, demo: Path) -> None:
     assert "vhost-a/switched is off." in said and "Start it instead." in said
     place.ok("guest", "autostart", "switched", "on")
     assert guest(place, "switched")["autostart"] is True
-    assert place.ok("guest", "start", "switched", "vhost-a/trainer").startswith("Start 2 guests: done.")
+    assert place.ok("guest", "start", "switched", "vhost-a/trainer").startswith("Start 1 of 2 guests: done.")
     said = place.refused("guest", "reboot", "switched", "legacy-ftp")
     assert "unmanaged" in said and "legacy-ftp" in said
 
