@@ -101,9 +101,12 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
             screen.show_status()
 
     def _front(self) -> ConsoleScreen | None:
-        """Return the screen in front when it shows the store; there is none while the console is being left."""
+        """Return the screen in front when it shows the store; there is none while the console is being left.
+
+        One that is still being laid out has nothing to paint on; it shows the store as soon as it has.
+        """
         screen = self.screen_stack[-1] if self.screen_stack else None
-        return screen if isinstance(screen, ConsoleScreen) and is_open(screen) else None
+        return screen if isinstance(screen, ConsoleScreen) and screen.is_mounted and is_open(screen) else None
 
     def show_error(self, error: FleetError) -> None:
         """Show an error where the operator looks: in the uppermost screen that has a place for it."""

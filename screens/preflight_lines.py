@@ -114,7 +114,8 @@ def asked(devices: Devices, view: HostView, now: datetime, *, short: bool = Fals
         return f"↻ {view.name}: its kernel is being asked", "accent"
     if view.stale_since is not None or view.seen.seen_at is None:
         known = "the last known is shown" if at or view.seen.facts else "its devices are not known"
-        return f"{host_state(view, now)[0]} {view.name}: {known}", "warn"
+        mark, _, words = host_state(view, now)[0].partition(" ")
+        return f"{mark} {view.name}: {words}; {known}", "warn"
     if (error := devices.errors.get(view.name)) is not None:
         told = error.title if short else f"{error.title} {error.detail}".strip()
         return f"▲ {told} What libvirt tells is shown.", "warn"

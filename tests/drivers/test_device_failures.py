@@ -96,9 +96,8 @@ ARGUMENT = '-device {"driver":"vfio-pci","host":"0000:65:00.0","id":"hostdev0","
         ),
         (
             f"{QEMU}{ARGUMENT}vfio 0000:65:00.0: failed to setup container for group 258: memory listener"
-            " initialization failed: Region pc.ram:"
-            " vfio_dma_map(0x55ba53e7a9d0, 0x100000000, 0xff30000000, 0x7ed243e00000) = -22"
-            " (Invalid argument)",
+            " initialization failed: Region pc.ram: vfio_dma_map(0x55ba53e7a9d0, 0x100000000, 0xff30000000,"
+            " 0x7ed243e00000) = -22 (Invalid argument)",
             "The guest's memory reaches where the host's IOMMU cannot map it for the device.",
         ),
         (
@@ -115,6 +114,10 @@ ARGUMENT = '-device {"driver":"vfio-pci","host":"0000:65:00.0","id":"hostdev0","
             "Device 0000:65:00.0 not found: could not access /sys/bus/pci/devices/0000:65:00.0/config: No such file or"
             " directory",
             "The device is not in the host any more, or is at another place.",
+        ),
+        (
+            "An error occurred, but the cause is unknown",
+            "libvirt does not say why. Of a guest with devices, one of them is mostly not there.",
         ),
         (
             "Failed to bind PCI device '0000:65:00.0' to vfio-pci: No such device",

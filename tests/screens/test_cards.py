@@ -84,6 +84,7 @@ def world(tmp_path: Path, hardware: HostHardware) -> World:
 async def board(pilot: Pilot[None]) -> CardsScreen:
     """Open the board; every host has been asked."""
     await pilot.press("g")
+    await until(pilot, lambda: pilot.app.screen.is_mounted)
     screen = pilot.app.screen
     assert isinstance(screen, CardsScreen)
     await read(pilot, screen)
@@ -99,12 +100,9 @@ async def read(pilot: Pilot[None], screen: CardsScreen | GuestScreen | Preflight
 
 async def choose(pilot: Pilot[None], screen: CardsScreen, slot: str) -> None:
     """Put the cursor on a card."""
-    await pilot.press("home")
-    for _ in range(len(screen.cards)):
-        if screen.card is not None and screen.card.slot == f"0000:{slot}":
-            return
-        await pilot.press("down")
-    raise AssertionError(f"{slot} is not on the board")
+    number = [card.slot for card in screen.cards].index(f"0000:{slot}")
+    await pilot.press("home", *["down"] * number)
+    await until(pilot, lambda: screen.cursor == number)
 
 
 def keys(pilot: Pilot[None]) -> dict[str, str]:
@@ -122,8 +120,8 @@ async def test_every_card_says_whose_it_is(world: World) -> None:
         assert "● on nvidia " in rows["b3:00"] and rows["b3:00"].split()[-6:-4] == ["7", "12s"]
         shown_now = text(pilot)
         assert "4 cards   1 free   1 taken" in shown_now
-        assert "☾ silent 4m vhost-c: the last known is shown" in shown_now
-        assert "◌ not seen vhost-d: its devices are not known" in shown_now
+        assert "☾ vhost-c: silent 4m; the last known is shown" in shown_now
+        assert "◌ vhost-d: not seen; its devices are not known" in shown_now
         assert "▲ The kernel of vhost-b cannot be asked for its devices. What libvirt tells is shown." in shown_now
 
 
@@ -141,13 +139,16 @@ async def test_a_host_that_keeps_silent_delays_nobody(world: World) -> None:
     world.hardware.silent["vhost-b"] = asyncio.Event()
     async with console(world) as pilot:
         await pilot.press("g")
+        await until(pilot, lambda: pilot.app.screen.is_mounted)
         screen = pilot.app.screen
         assert isinstance(screen, CardsScreen)
         await until(pilot, lambda: screen.session.devices.read_at("vhost-a") is not None)
         await shown(pilot)
+        assert screen.session.devices.reading == {"vhost-b"}
         assert "12s" in line_of(pilot, " b3:00 ") and "↻ asking 1 host" in text(pilot)
+        before = screen.cursor
         await pilot.press("down")
-        assert screen.cursor == 1, "the keys go on"
+        await until(pilot, lambda: screen.cursor == before + 1)
         world.hardware.silent["vhost-b"].set()
         await read(pilot, screen)
         assert "▲ vhost-b did not tell its hardware within 10 s." in text(pilot)
