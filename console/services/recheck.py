@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from console.domain.errors import FleetError
 from console.domain.model import Device
 from console.domain.plan import Step
-from console.domain.preflight import Finding, Verdict, state
 from console.domain.verbs import ForceOff, Shutdown, Start
 
 if TYPE_CHECKING:
+    # Most jobs have nothing to do with devices, and begin without waiting for all this.
+    from console.domain.preflight import Finding
     from console.inventory.store import Store
     from console.services.apply import Workplace
     from console.services.devices import Devices
@@ -46,6 +47,8 @@ async def check(step: Step, place: Workplace) -> None:
 
 async def look(step: Step, place: Workplace) -> tuple[str, ...]:
     """Return where the devices of a guest that was switched off are now, a sentence each; never raises FleetError."""
+    from console.domain.preflight import Verdict
+
     found: list[tuple[str, Finding]] = []
     for attempt in range(LOOKS):
         if attempt:
@@ -61,6 +64,7 @@ async def look(step: Step, place: Workplace) -> tuple[str, ...]:
 
 
 async def _states(step: Step, place: Workplace) -> list[tuple[str, Finding]]:
+    from console.domain.preflight import state
     from console.services.devices import ANY_GUEST
     from console.services.hardware import case_of
 
@@ -75,7 +79,6 @@ async def _states(step: Step, place: Workplace) -> list[tuple[str, Finding]]:
 
 async def _seen(host: str, place: Workplace) -> tuple[Store, Devices]:
     """Return what the host reports and what its kernel says, both read after this call began."""
-    # 0.3 s of imports, for jobs with devices alone.
     from console.inventory.files import read_inventory
     from console.inventory.store import Store
     from console.services.definitions import definition
