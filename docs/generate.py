@@ -20,6 +20,12 @@ TYPES = {
     "SizeKib": 'size, `"32 GiB"`',
     "PciSlot": 'PCI slot, `"0000:65:00"`',
     "PciId": 'vendor and device, `"10de:2206"`',
+    "PciFunction": 'PCI function, `"0000:3b:00.0"`',
+    "UsbId": 'vendor and product, `"046d:c52b"`',
+    "MdevType": 'type, `"nvidia-63"`',
+    "Rom": '`"off"`, or an absolute path on the host',
+    "CpuList": 'CPUs, `"16-23"`',
+    "ExtraXml": "XML",
     "Uuid": "uuid",
     "SshKey": 'public key, `"ssh-ed25519 AAAA..."`',
     "HostPath": "absolute path on the host",
@@ -34,7 +40,16 @@ TYPES = {
     "bool": "`true` or `false`",
 }
 TABLES = ["FleetTable", "DefaultsTable", "SshTable", "NetworkTable", "PoolTable", "UserTable", "HostTable"]
-TABLES += ["HardwareTable", "GuestTable", "DiskTable", "SourceTable", "NicTable", "DeviceTable", "KernelTable"]
+TABLES += [
+    "HardwareTable",
+    "GuestTable",
+    "DiskTable",
+    "SourceTable",
+    "NicTable",
+    "DeviceTable",
+    "UsbTable",
+    "KernelTable",
+]
 TABLES += ["NetbootTable", "NetbootEntryTable"]
 
 
@@ -83,8 +98,8 @@ def keys() -> str:
 
 def inventory() -> str:
     """Return docs/inventory.md. Raises ValueError for a key without a docstring."""
-    source = (ROOT / "console" / "inventory" / "schema.py").read_text(encoding="utf-8")
-    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "console" / "inventory").glob("*schema.py"))
+    classes = {node.name: node for text in sources for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
     lines = [
         "# The inventory's files\n",
         "`fleet.toml` is the fleet, `hosts/NAME.toml` one host and its guests. Keys that are not known here",

@@ -66,4 +66,5 @@ def _guest(guest: Guest, tail: str, slots: set[str]) -> Guest:
         for name, disk in guest.disks.items()
     }
     uuid = f"{guest.uuid[:-4]}{tail.replace(':', '')}"
-    return replace(guest, uuid=uuid, disks=disks, devices=devices, nics=nics)
+    boot = tuple(entry for entry in guest.boot if entry.removeprefix("device:") not in guest.devices.keys() - devices)
+    return replace(guest, uuid=uuid, disks=disks, devices=devices, nics=nics, boot=boot)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from console.domain.hardware import cpu_list
 from console.domain.model import (
     Accel,
     Device,
@@ -25,10 +26,13 @@ from console.domain.model import (
     Network,
     Nic,
     Pool,
+    Profile,
     Source,
     SourceKind,
+    Usb,
     User,
 )
+from console.domain.preflight.names import RULE_NAMES
 
 V = TypeVar("V")
 
@@ -131,20 +135,61 @@ def nics(networks: tuple[str, ...]) -> st.SearchStrategy[dict[str, Nic]]:
 
 @st.composite
 def devices(draw: st.DrawFn) -> dict[str, Device]:
-    """The passed-through slots of one guest, each with one to eight of its functions."""
+    """What a guest has of the host's cards: whole slots with one to eight functions, virtual functions, parts."""
     found: dict[str, Device] = {}
     slots = draw(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 31)), max_size=2, unique=True))
     for number, (bus, slot) in enumerate(slots):
-        numbers = sorted(draw(st.sets(st.integers(0, 7), min_size=1, max_size=4)))
+        whole = draw(st.booleans())
+        numbers = sorted(draw(st.sets(st.integers(0, 7), min_size=1, max_size=4 if whole else 1)))
         name = f"dev{number}.{draw(names())[:20]}"
-        found[name] = Device(
+        device = Device(
             name=name,
             pci=f"0000:{bus:02x}:{slot:02x}",
             functions=tuple("10de:2206" for _ in numbers),
             function_numbers=tuple(numbers),
             gpu=draw(st.booleans()),
+            accepted=tuple(draw(st.lists(st.sampled_from(RULE_NAMES), max_size=2, unique=True))),
         )
+        part = draw(st.sampled_from(("virtual", "mdev", "vgpu")))
+        if whole:
+            device = replace(device, rom=draw(st.sampled_from(("", "off")) | paths()))
+        elif part == "mdev":
+            kind = draw(st.sampled_from(("nvidia-63", "i915-GVTg_V5_4")))
+            device = replace(device, mdev=kind, mdev_uuid=draw(uuids()))
+        else:
+            device = replace(device, virtual_of=f"0000:{bus:02x}:{slot:02x}.0")
+            if part == "vgpu":
+                device = replace(device, vgpu=draw(st.integers(1, 65535)))
+        found[name] = device
     return found
+
+
+USB_IDS = ("046d:c52b", "0bda:8153", "1d6b:0002")
+EXTRA = (
+    "",
+    '<watchdog model="i6300esb" action="reset"/>',
+    """
+    <!-- for the sound -->
+    <sound model="ich9"/><input type="keyboard" bus="usb"/>
+    """,
+)
+
+
+@st.composite
+def machines(draw: st.DrawFn, vcpus: int) -> dict[str, object]:
+    """What a guest's processors, memory and firmware can be besides."""
+    profile = draw(st.sampled_from(Profile))
+    firsts = draw(st.integers(0, 100))
+    return {
+        "profile": profile,
+        "firmware": Firmware.UEFI if profile is Profile.WINDOWS else draw(st.sampled_from(Firmware)),
+        "memory_kib": draw(st.integers(1, 2048)) * 1024 * 1024,
+        "hugepages_kib": draw(st.sampled_from((0, 2048, 1024 * 1024))),
+        "cpus": draw(st.sampled_from(("", cpu_list(range(firsts, firsts + 2 * vcpus, 2))))),
+        "numa": draw(st.none() | st.integers(0, 7)),
+        "hide_kvm": draw(st.booleans()),
+        "extra_xml": draw(st.sampled_from(EXTRA)),
+    }
 
 
 @st.composite
@@ -152,14 +197,18 @@ def guests(draw: st.DrawFn, pools: tuple[str, ...] = ("default",), networks: tup
     """One guest; what it names in its boot order, it has."""
     own_disks, own_nics = draw(disks(pools)), draw(nics(networks))
     bootable = [f"disk:{name}" for name in own_disks] + [f"nic:{name}" for name in own_nics]
+    own_devices = draw(devices())
+    own_usb = {f"usb{n}": Usb(name=f"usb{n}", id=i) for n, i in enumerate(USB_IDS) if draw(st.booleans())}
+    bootable += [f"device:{name}" for name, device in own_devices.items() if not device.mdev]
+    bootable += [f"usb:{name}" for name in own_usb]
     order = draw(st.permutations(bootable))
+    vcpus = draw(st.integers(1, 16))
     return Guest(
+        **draw(machines(vcpus)),
         name=draw(names()),
         uuid=draw(uuids()),
-        vcpus=draw(st.integers(1, 16)),
-        memory_kib=draw(st.integers(64 * 1024, 2**31)),
+        vcpus=vcpus,
         kind=draw(st.sampled_from(Kind)),
-        firmware=draw(st.sampled_from(Firmware)),
         display=draw(st.sampled_from(Display)),
         autostart=draw(st.booleans()),
         description=draw(lines()),
@@ -168,7 +217,8 @@ def guests(draw: st.DrawFn, pools: tuple[str, ...] = ("default",), networks: tup
         kernel=draw(st.none() | kernels()),
         disks=own_disks,
         nics=own_nics,
-        devices=draw(devices()),
+        devices=own_devices,
+        usb=own_usb,
         state_version=draw(st.none() | st.just("25.11")),
     )
 

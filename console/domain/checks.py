@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from console.domain.model import Device, Fleet, Guest, Host, Kind
-from console.domain.values import is_inside
+from console.domain.hardware import cpu_numbers
+from console.domain.model import Device, Firmware, Fleet, Guest, Host, Kind, Profile
+from console.domain.preflight.names import RULE_NAMES
+from console.domain.values import format_size_kib, is_inside
+
+HUGE_PAGES_KIB = (2 * 1024, 1024 * 1024)
+"""The sizes of huge pages that x86 has."""
 
 INSTALLER = "installer"
 """The netboot entry that every fleet has: it installs NixOS on the host's disk."""
@@ -94,7 +100,7 @@ def _unique(fleet: Fleet) -> Iterator[Breach]:
 def host_breaches(fleet: Fleet, host: Host) -> Iterator[Breach]:
     """Yield what is wrong with one host and its guests by themselves. Of the fleet only its head is used."""
     yield from _host_itself(fleet, host)
-    slots: dict[str, str] = {}
+    owners: dict[str, str] = {}
     volumes: dict[tuple[str, str], str] = {}
     for guest in host.guests.values():
         path = ("guests", guest.name)
@@ -109,16 +115,28 @@ def host_breaches(fleet: Fleet, host: Host) -> Iterator[Breach]:
                     f"{disk.name} of {guest.name} and {owner} would share the volume {volume[1]}. Rename one.",
                 )
         yield from (Breach(host.name, (*path, *key), why) for key, why in guest_breaches(fleet, guest))
+        claimed = Counter(claim for device in guest.devices.values() for claim in _claims(device))
         for device in guest.devices.values():
+            place = (*path, "devices", device.name)
             if why := _unreported(host, device):
-                yield Breach(host.name, (*path, "devices", device.name, "pci"), why)
-            owner = slots.setdefault(device.pci, guest.name)
-            if owner != guest.name or sum(d.pci == device.pci for d in guest.devices.values()) > 1:
-                yield Breach(
-                    host.name,
-                    (*path, "devices", device.name, "pci"),
-                    f"{device.pci} already belongs to {host.name}/{owner}. A device has one owner.",
-                )
+                yield Breach(host.name, (*place, "pci"), why)
+            for claim in _claims(device):
+                holder = owners.setdefault(claim, guest.name)
+                if holder != guest.name or claimed[claim] > 1:
+                    yield Breach(
+                        host.name,
+                        (*place, "mdev_uuid" if device.mdev else "pci"),
+                        f"{claim} already belongs to {host.name}/{holder}. A device has one owner.",
+                    )
+
+
+def _claims(device: Device) -> list[str]:
+    """Return what a device is the only one to have: a slot whole, or what is a device of its own in it."""
+    if device.mdev:
+        return [device.mdev_uuid]
+    if device.virtual_of:
+        return [f"{device.pci}.{number}" for number in device.function_numbers]
+    return [device.pci]
 
 
 def _host_itself(fleet: Fleet, host: Host) -> Iterator[Breach]:
@@ -174,12 +192,16 @@ def guest_breaches(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...]
                 yield ("nics", nic.name, "address"), f"{address} is the gateway of {network.name}."
     if guest.kind is Kind.NIXOS:
         yield from _ways_out(fleet, guest)
+    yield from _machine(guest)
     if guest.netboot is not None and guest.netboot not in fleet.netboot.entries:
         yield ("netboot",), _unknown("netboot entry", guest.netboot, fleet.netboot.entries)
     for place, entry in enumerate(guest.boot):
         kind, _, name = entry.partition(":")
-        if name not in (guest.disks if kind == "disk" else guest.nics):
+        there: Collection[str] = {"disk": guest.disks, "nic": guest.nics, "device": guest.devices}.get(kind, guest.usb)
+        if name not in there:
             yield ("boot",), f'"{entry}" names no {kind} of this guest.'
+        elif kind == "device" and guest.devices[name].mdev:
+            yield ("boot",), f'"{entry}" is a mediated device: firmware cannot boot from it.'
         elif entry in guest.boot[:place]:
             yield ("boot",), f'"{entry}" stands twice.'
 
@@ -200,10 +222,33 @@ def _ways_out(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...], str
             )
 
 
+def _machine(guest: Guest) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what does not fit together in a guest's processors, memory and firmware."""
+    if (count := len(cpu_numbers(guest.cpus))) not in (0, guest.vcpus):
+        yield (
+            ("cpus",),
+            (f"{guest.cpus} names {count} of the host's CPUs for {guest.vcpus} vCPUs. Name one for each."),
+        )
+    pages = guest.hugepages_kib
+    if pages not in (0, *HUGE_PAGES_KIB):
+        yield ("hugepages",), f'{format_size_kib(pages)} is no size of huge pages. Write "2 MiB" or "1 GiB".'
+    elif pages and guest.memory_kib % pages:
+        memory = format_size_kib(guest.memory_kib)
+        yield ("hugepages",), f"the memory, {memory}, is no multiple of {format_size_kib(pages)}."
+    if guest.profile is Profile.WINDOWS and guest.firmware is not Firmware.UEFI:
+        yield ("profile",), 'Windows is started with Secure Boot: write firmware = "uefi".'
+    for device in guest.devices.values():
+        for rule in device.accepted:
+            if rule not in RULE_NAMES:
+                known = ", ".join(RULE_NAMES)
+                yield ("devices", device.name, "accepted"), f'"{rule}" is no check of the preflight. Known: {known}.'
+
+
 def _unreported(host: Host, device: Device) -> str:
     """Return why a device is not what the host's hardware report has in its slot, empty when it is."""
     seen = host.hardware.pci
-    if seen is None or seen.get(device.pci) == device.functions:
+    # A virtual function is there only while its card has some; of a card that makes parts one function is named.
+    if seen is None or device.virtual_of or device.is_part or seen.get(device.pci) == device.functions:
         return ""
     if device.pci not in seen:
         return (

@@ -5,6 +5,7 @@ Read on demand and whole, apart from the figures that are polled. None always me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -205,6 +206,17 @@ class HostHardware:
     def group(self, number: int) -> tuple[PciFunction, ...]:
         """Return the members of an IOMMU group, by address."""
         return tuple(function for function in self.functions if function.group == number)
+
+
+def cpu_list(cpus: Iterable[int]) -> str:
+    """Return CPUs, ascending, as the kernel lists them ("0-3,8")."""
+    parts: list[list[int]] = []
+    for cpu in cpus:
+        if parts and parts[-1][-1] == cpu - 1:
+            parts[-1] = [parts[-1][0], cpu]
+        else:
+            parts.append([cpu])
+    return ",".join("-".join(map(str, part)) for part in parts)
 
 
 def cpu_numbers(text: str) -> frozenset[int]:

@@ -37,6 +37,13 @@ class Display(StrEnum):
     VNC = "vnc"
 
 
+class Profile(StrEnum):
+    """What a guest's virtual hardware is made for. WINDOWS: TPM, Secure Boot, Hyper-V's own interfaces, one socket."""
+
+    GENERIC = "generic"
+    WINDOWS = "windows"
+
+
 class Accel(StrEnum):
     """How a host runs guests: in hardware, in software, or not at all (libvirt's test driver)."""
 
@@ -107,11 +114,13 @@ class Nic:
 class Device:
     """One passed-through PCI slot, all functions together; or one part of a card (a virtual function, a vGPU).
 
-    pci: "0000:65:00". functions: (vendor:device, ...) by function, frozen at create, so that a card that was
-    swapped is noticed. function_numbers: the same functions' numbers (usually 0, 1, ...). resource: the name of
-    fleet.toml that it was picked for, "" when an address was asked for. mdev: the type of a mediated device
+    pci: "0000:65:00"; "" while a resource is wished for and nothing was picked yet. functions: (vendor:device, ...)
+    by function, frozen at create, so that a card that was swapped is noticed. function_numbers: the same
+    functions' numbers (usually 0, 1, ...). resource: the name of fleet.toml that it was picked for, "" when an
+    address was asked for. mdev: the type of a mediated device
     ("nvidia-63"), whose uuid mdev_uuid is; vgpu: NVIDIA's type on a virtual function. rom: "" for the card's own,
-    "off", or an absolute path on the host. accepted: the ids of the preflight's warnings that may stay.
+    "off", or an absolute path on the host. virtual_of: the function that it is a virtual function of, "" for none.
+    accepted: the ids of the preflight's warnings that may stay.
     """
 
     name: str
@@ -124,7 +133,21 @@ class Device:
     mdev_uuid: str = ""
     vgpu: int | None = None
     rom: str = ""
+    virtual_of: str = ""
     accepted: tuple[str, ...] = ()
+
+    @property
+    def is_part(self) -> bool:
+        """True for a mediated device or a vGPU: the card itself stays with its own driver."""
+        return bool(self.mdev) or self.vgpu is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usb:
+    """A USB device of the host that goes to the guest, wherever it is plugged in. id: "046d:c52b"."""
+
+    name: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +161,11 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One guest as it should be. `boot` holds "disk:NAME" and "nic:NAME" in the order to try.
+    """One guest as it should be. `boot` holds "disk:NAME", "nic:NAME", "device:NAME", "usb:NAME" in the order to try.
 
     hugepages_kib: the size of the pages that back its memory, 0 for ordinary ones. cpus: the host's CPUs that its
-    vCPUs are pinned to, one each ("16-23"), "" for none. hide_kvm: the guest is not told that it is one.
+    vCPUs are pinned to, one each ("16-23"), "" for none. numa: the host's NUMA node that its memory is from, None for
+    any. hide_kvm: the guest is not told that it is one. extra_xml: more elements of the domain's <devices>.
     """
 
     name: str
@@ -160,9 +184,13 @@ class Guest:
     disks: Mapping[str, Disk] = field(default_factory=dict)
     nics: Mapping[str, Nic] = field(default_factory=dict)
     devices: Mapping[str, Device] = field(default_factory=dict)
+    usb: Mapping[str, Usb] = field(default_factory=dict)
+    profile: Profile = Profile.GENERIC
     hugepages_kib: int = 0
     cpus: str = ""
+    numa: int | None = None
     hide_kvm: bool = False
+    extra_xml: str = ""
     state_version: str | None = None
     netboot: str | None = None
 

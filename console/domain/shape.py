@@ -57,6 +57,7 @@ def shape_of(xml: str) -> dict[str, str]:
         "boot": _boot(root),
         "features": _features(root),
         "clock": _clock(root),
+        "pinning": _pinning(root),
         **_endings(root),
         **_sections(root),
         "display": "none",
@@ -169,10 +170,13 @@ def _machine(root: Element) -> str | None:
 def _firmware(root: Element) -> str:
     loader = root.find("os/loader")
     system = root.find("os")
-    if system is not None and system.get("firmware") == "efi":
-        return "uefi"
     # Older libvirt reports the running domain with the loader it chose and without the word.
-    return "uefi" if loader is not None and loader.get("type") == "pflash" else "bios"
+    uefi = system is not None and system.get("firmware") == "efi"
+    if not uefi and (loader is None or loader.get("type") != "pflash"):
+        return "bios"
+    asked = root.find("os/firmware/feature[@name='secure-boot']")
+    secure = asked is not None and asked.get("enabled") == "yes"
+    return "uefi, secure boot" if secure or (loader is not None and loader.get("secure") == "yes") else "uefi"
 
 
 def _vcpus(root: Element) -> str | None:
@@ -191,19 +195,36 @@ def _cpu(root: Element) -> str | None:
         return None
     model = cpu.findtext("model")
     named = cpu.get("mode", "custom") == "custom" and model
-    topology, numa = cpu.find("topology"), cpu.find("numa")
+    topology, numa, width = cpu.find("topology"), cpu.find("numa"), cpu.find("maxphysaddr")
     words = [str(model).strip() if named else cpu.get("mode", "custom")]
     if topology is not None:
         words.append(" ".join(f"{topology.get(k)} {k}" for k in ("sockets", "cores", "threads") if topology.get(k)))
     if numa is not None:
         words.append(f"numa {spelled(numa)}")
+    if width is not None:
+        words.append(f"address width {spelled(width)}")
     return ", ".join(words)
 
 
 def _features(root: Element) -> str | None:
     # smm comes with the firmware that libvirt chooses.
-    names = sorted(e.tag for e in root.iterfind("features/*") if e.tag not in {"smm", "gic"})
-    return " ".join(names) or None
+    found = [e for e in root.iterfind("features/*") if e.tag not in {"smm", "gic"}]
+    return " ".join(sorted(_feature(e) if e.tag in TOLD_WHOLE else e.tag for e in found)) or None
+
+
+def _feature(feature: Element) -> str:
+    return f"{feature.tag} ({', '.join(sorted(f'{part.tag} {spelled(part)}' for part in feature))})"
+
+
+TOLD_WHOLE = frozenset({"hyperv", "kvm"})
+"""Features that Quarterdeck sets in part: which of them are on is told."""
+
+
+def _pinning(root: Element) -> str | None:
+    """Return which CPUs of the host the guest runs on; cut nowhere, whatever the number of vCPUs."""
+    pins = [f"{pin.get('vcpu')} on {pin.get('cpuset')}" for pin in root.iterfind("cputune/vcpupin")]
+    others = [f"the rest on {pin.get('cpuset')}" for pin in root.iterfind("cputune/emulatorpin")]
+    return ", ".join([*pins, *others]) or None
 
 
 def _clock(root: Element) -> str | None:
@@ -222,18 +243,19 @@ def _endings(root: Element) -> dict[str, str | None]:
 
 OWN_SECTIONS = frozenset(
     {"name", "uuid", "title", "description", "metadata", "memory", "currentMemory", "vcpu", "os", "features"}
-    | {"cpu", "clock", "devices", "on_poweroff", "on_reboot", "on_crash"}
+    | {"cpu", "clock", "devices", "cputune", "on_poweroff", "on_reboot", "on_crash"}
 )
 LIBVIRT_SECTIONS = frozenset({"resource", "seclabel", "vcpus", "genid"})
 
 
 def _sections(root: Element) -> dict[str, str | None]:
-    """Return what stands beside the sections that Quarterdeck sets, such as cputune."""
-    return {
-        str(part.tag).rpartition("}")[2]: spelled(part)
-        for part in root
-        if part.tag not in OWN_SECTIONS and part.tag not in LIBVIRT_SECTIONS
-    }
+    """Return what stands beside the sections that Quarterdeck sets, such as memoryBacking."""
+    more = [f"{part.tag} {spelled(part)}" for part in root.iterfind("cputune/*") if part.tag not in PINS]
+    others = [part for part in root if part.tag not in OWN_SECTIONS and part.tag not in LIBVIRT_SECTIONS]
+    return {"cputune": ", ".join(more), **{str(part.tag).rpartition("}")[2]: spelled(part) for part in others}}
+
+
+PINS = frozenset({"vcpupin", "emulatorpin"})
 
 
 def _boot(root: Element) -> str | None:

@@ -110,6 +110,20 @@ def _nic(nic: Element) -> Facts:
 
 def _hostdev(device: Element) -> Facts:
     address = device.find("source/address[@slot]")
+    mdev, usb = device.find("source/address[@uuid]"), device.find("source/vendor")
+    if device.get("type") == "mdev" and mdev is not None:
+        yield (
+            f"mdev {mdev.get('uuid', '').lower()}",
+            f"{device.get('model', '')}, display {device.get('display', 'off')}",
+        )
+        return
+    if device.get("type") == "usb" and usb is not None:
+        ids = (number(usb.get("id")), number(_attribute(device, "source/product", "id")))
+        yield (
+            "usb device " + ":".join(f"{each:04x}" for each in ids),
+            _attribute(device, "source", "startupPolicy", "set"),
+        )
+        return
     if device.get("type") != "pci" or address is None:
         yield f"hostdev {device.get('type', '')}", spelled(device)
         return
@@ -174,6 +188,11 @@ def _watchdog(device: Element) -> Facts:
         yield "watchdog", spelled(device)
 
 
+def _tpm(tpm: Element) -> Facts:
+    backend = (_attribute(tpm, "backend", key) for key in ("type", "version"))
+    yield "tpm", " ".join(filter(None, (tpm.get("model"), *backend)))
+
+
 def _nothing(_: Element) -> Facts:
     yield from ()
 
@@ -195,6 +214,7 @@ DEVICES: dict[str, Callable[[Element], Facts]] = {
     "controller": _controller,
     "input": _input,
     "watchdog": _watchdog,
+    "tpm": _tpm,
     # libvirt adds these by itself.
     "console": _nothing,
     "emulator": _nothing,

@@ -10,12 +10,15 @@ import re
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
+from console.domain.hardware import cpu_list, cpu_numbers
 from console.domain.ssh_key import key_fault
 from console.domain.text import plain
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}\Z")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 PCI_SLOT = re.compile(r"([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\Z")
+PCI_FUNCTION = re.compile(r"([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
+MDEV_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 PCI_ID = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}\Z")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 IPV4 = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})/(0|[1-9]\d?)\Z", re.ASCII)
@@ -160,6 +163,46 @@ def parse_pci_id(text: str) -> str:
     if not PCI_ID.match(ids):
         raise ValueError(f'{shown(text)} is not a PCI id. Write it as "10de:2206".')
     return ids
+
+
+def parse_pci_function(text: str) -> str:
+    """Return one PCI function with its domain ("0000:3b:00.0"); "3b:00.0" is accepted."""
+    function = text.strip().lower()
+    if not PCI_FUNCTION.match(function):
+        raise ValueError(f'{shown(text)} is not a PCI function. Write it as "0000:3b:00.0".')
+    return function if function.count(":") == 2 else f"0000:{function}"
+
+
+def parse_usb_id(text: str) -> str:
+    """Return a USB vendor and product id ("046d:c52b")."""
+    ids = text.strip().lower()
+    if not PCI_ID.match(ids):
+        raise ValueError(f'{shown(text)} is not a USB id. Write it as lsusb shows it: "046d:c52b".')
+    return ids
+
+
+def parse_mdev_type(text: str) -> str:
+    """Return a type of mediated devices as the kernel names it ("nvidia-63", "i915-GVTg_V5_4")."""
+    if not MDEV_TYPE.match(text):
+        raise ValueError(f'{shown(text)} is not a type of mediated devices. Write it as "nvidia-63".')
+    return text
+
+
+def parse_rom(text: str) -> str:
+    """Return "off", or the absolute path of a ROM's file on the host."""
+    if text == "off":
+        return text
+    if not text.startswith("/"):
+        raise ValueError(f'{shown(text)} is no ROM. Write "off", or the path of its file on the host.')
+    return parse_absolute_path(text)
+
+
+def parse_cpu_list(text: str) -> str:
+    """Return CPUs as the kernel lists them, ascending ("0-3,8"); "" for none."""
+    try:
+        return cpu_list(sorted(cpu_numbers(text)))
+    except ValueError:
+        raise ValueError(f'{shown(text)} is not a list of CPUs. Write it as "16-23" or "0-3,8".') from None
 
 
 def parse_uuid(text: str) -> str:

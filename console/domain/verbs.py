@@ -11,9 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Define:
-    """Define the domain of this XML, or replace its persistent definition."""
+    """Define the domain of this XML, or replace its persistent definition.
+
+    validate: refuse what the host's own schema does not know, which libvirt else passes over.
+    """
 
     xml: str
+    validate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

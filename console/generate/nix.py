@@ -21,7 +21,7 @@ from console.generate.nix_value import Value, nix_value, quoted
 FOLDER = "generated"
 """The folder of the generated files; it is the console's alone."""
 
-FORMAT = b"3"
+FORMAT = b"4"
 """Counts how often the same inventory was given other files. It is part of what a file says it was made from."""
 
 

@@ -23,7 +23,7 @@ from console.inventory.tables import Table
 INLINE = frozenset({"source"})
 """Tables that are written on one line."""
 
-IDENTITY = frozenset({"uuid", "mac", "target"})
+IDENTITY = frozenset({"uuid", "mac", "target", "mdev_uuid"})
 """Keys that a hand-written guest may leave out; they are written as soon as the guest is edited."""
 
 BARE = re.compile(r"[A-Za-z0-9_-]+\Z")

@@ -4,60 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from console.domain import model, values
-
-
-def _sentence(parse: Callable[[str], object]) -> Callable[[object], object]:
-    """Wrap a parser so that its own sentence, and nothing of pydantic's, reaches the operator."""
-
-    def run(value: object) -> object:
-        if not isinstance(value, str):
-            raise PydanticCustomError("value", "must be text in quotes")
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise PydanticCustomError("value", "{why}", {"why": str(error)}) from None
-
-    return run
-
-
-Name = Annotated[str, BeforeValidator(_sentence(values.parse_name))]
-Mac = Annotated[str, BeforeValidator(_sentence(values.parse_mac))]
-Address = Annotated[str, BeforeValidator(_sentence(values.parse_address))]
-Ip = Annotated[str, BeforeValidator(_sentence(values.parse_ip))]
-Subnet = Annotated[str, BeforeValidator(_sentence(values.parse_subnet))]
-SizeKib = Annotated[int, BeforeValidator(_sentence(values.parse_size_kib))]
-PciSlot = Annotated[str, BeforeValidator(_sentence(values.parse_pci_slot))]
-PciId = Annotated[str, BeforeValidator(_sentence(values.parse_pci_id))]
-Uuid = Annotated[str, BeforeValidator(_sentence(values.parse_uuid))]
-SshKey = Annotated[str, BeforeValidator(_sentence(values.parse_ssh_key))]
-HostPath = Annotated[str, BeforeValidator(_sentence(values.parse_absolute_path))]
-Uri = Annotated[str, BeforeValidator(_sentence(values.parse_uri))]
-StableDisk = Annotated[str, BeforeValidator(_sentence(values.parse_stable_disk))]
-Url = Annotated[str, BeforeValidator(_sentence(values.parse_url))]
-Sha256 = Annotated[str, BeforeValidator(_sentence(values.parse_sha256))]
-Bridge = Annotated[str, BeforeValidator(_sentence(values.parse_interface_name))]
-
-
-def _one_line(value: str) -> str:
-    if len(value) > 1000 or not value.isprintable():
-        raise PydanticCustomError("value", "must be one line of at most 1000 printable characters")
-    return value
-
-
-Line = Annotated[str, AfterValidator(_one_line)]
-
-
-class Table(BaseModel):
-    """One TOML table: unknown keys are refused, types are not guessed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+from console.inventory.device_schema import DeviceTable, UsbTable, device_of
+from console.inventory.kinds import (
+    Address,
+    Bridge,
+    CpuList,
+    ExtraXml,
+    HostPath,
+    Ip,
+    Line,
+    Mac,
+    Name,
+    PciId,
+    PciSlot,
+    Sha256,
+    SizeKib,
+    SshKey,
+    StableDisk,
+    Subnet,
+    Table,
+    Uri,
+    Url,
+    Uuid,
+    sentence,
+)
 
 
 class SourceTable(Table):
@@ -80,7 +56,7 @@ class SourceTable(Table):
             )
         for parse, text in ((values.parse_volume, self.image), (values.parse_volume_or_path, self.iso)):
             if text is not None:
-                _sentence(parse)(text)
+                sentence(parse)(text)
         return self
 
     def value(self) -> model.Source:
@@ -126,29 +102,6 @@ class NicTable(Table):
     """Whether a NixOS guest with an address leaves by this network's gateway: by one of its cards alone."""
 
 
-class DeviceTable(Table):
-    """[guests.NAME.devices.NAME]"""
-
-    pci: PciSlot
-    """The whole slot on the host; all its functions go to the guest together."""
-    functions: list[PciId]
-    """Vendor and device of each function, frozen at create: a card that was swapped is noticed."""
-    function_numbers: list[Annotated[int, Field(ge=0, le=7)]] = []
-    """The functions' numbers, when they are not 0, 1, 2 …"""
-    gpu: bool = False
-    """It is a GPU."""
-
-    @model_validator(mode="after")
-    def _numbers(self) -> Self:
-        if self.function_numbers and len(self.function_numbers) != len(self.functions):
-            raise PydanticCustomError("value", "function_numbers must have one number for each of functions")
-        if not 1 <= len(self.functions) <= 8:
-            raise PydanticCustomError(
-                "value", 'functions must name the 1 to 8 functions of the slot, such as ["10de:2206", "10de:1aef"]'
-            )
-        return self
-
-
 class KernelTable(Table):
     """[guests.NAME.kernel]: direct kernel boot from files on the host."""
 
@@ -183,8 +136,8 @@ class GuestTable(Table):
     """A line for people."""
     labels: list[Name] = []
     """Words to filter by."""
-    boot: list[Annotated[str, Field(pattern=r"^(disk|nic):.+$")]] | None = None
-    """What to boot from, in order: disk:NAME and nic:NAME; the disks when left out."""
+    boot: list[Annotated[str, Field(pattern=r"^(disk|nic|device|usb):.+$")]] | None = None
+    """What to boot from, in order: disk:NAME, nic:NAME, device:NAME, usb:NAME; the disks when left out."""
     kernel: KernelTable | None = None
     """Boot this kernel directly."""
     disks: dict[Name, DiskTable] = {}
@@ -193,6 +146,20 @@ class GuestTable(Table):
     """Its network cards, by name."""
     devices: dict[Name, DeviceTable] = {}
     """What of the host is passed through, by name."""
+    usb: dict[Name, UsbTable] = {}
+    """The host's USB devices that are passed through, by name."""
+    profile: Literal["generic", "windows"] = "generic"
+    """What its hardware is made for; "windows": TPM, Secure Boot and Hyper-V's interfaces, with UEFI."""
+    hugepages: SizeKib | None = None
+    """The size of the huge pages that its memory is made of: "2 MiB" or "1 GiB"; ordinary pages when left out."""
+    cpus: CpuList = ""
+    """The host's CPUs that its vCPUs are pinned to, one each: "16-23"."""
+    numa: Annotated[int, Field(ge=0, le=1023)] | None = None
+    """The host's NUMA node that its memory must be from."""
+    hide_kvm: bool = False
+    """It is not told that it is a guest: for NVIDIA's drivers before 465."""
+    extra_xml: ExtraXml = ""
+    """More elements for <devices> of its domain XML, as libvirt writes them."""
     state_version: Line | None = None
     """The NixOS release it was installed with (NixOS guests); never changed afterwards."""
     netboot: Name | None = None
@@ -313,7 +280,7 @@ class SshTable(Table):
     """The private key's file; ~ is your home."""
     agent: bool = True
     """Keys of your SSH agent may be used."""
-    jump: Annotated[str, BeforeValidator(_sentence(values.parse_jump))] | None = None
+    jump: Annotated[str, BeforeValidator(sentence(values.parse_jump))] | None = None
     """The host to go through; its key must be in your own known_hosts."""
 
 
@@ -442,16 +409,14 @@ def _guest(identity: str, name: str, table: GuestTable) -> model.Guest:
         kernel=model.Kernel(**table.kernel.model_dump()) if table.kernel else None,
         disks=disks,
         nics=nics,
-        devices={
-            key: model.Device(
-                name=key,
-                pci=device.pci,
-                functions=tuple(device.functions),
-                function_numbers=tuple(device.function_numbers) or tuple(range(len(device.functions))),
-                gpu=device.gpu,
-            )
-            for key, device in table.devices.items()
-        },
+        devices={key: device_of(f"{identity}/{key}", key, device) for key, device in table.devices.items()},
+        usb={key: model.Usb(name=key, id=usb.id) for key, usb in table.usb.items()},
+        profile=model.Profile(table.profile),
+        hugepages_kib=table.hugepages or 0,
+        cpus=table.cpus,
+        numa=table.numa,
+        hide_kvm=table.hide_kvm,
+        extra_xml=table.extra_xml,
         state_version=table.state_version,
         netboot=table.netboot,
     )

@@ -54,7 +54,13 @@ def guest_table(guest: model.Guest) -> Table:
             autostart=guest.autostart,
             state_version=guest.state_version,
             netboot=guest.netboot,
+            profile=guest.profile.value if guest.profile is not model.Profile.GENERIC else None,
+            hugepages=guest.hugepages_kib and format_size_kib(guest.hugepages_kib),
+            cpus=guest.cpus,
+            hide_kvm=guest.hide_kvm,
+            extra_xml=guest.extra_xml,
         )
+        | ({"numa": guest.numa} if guest.numa is not None else {})
         | _filled(
             kernel=_filled(path=guest.kernel.path, initrd=guest.kernel.initrd, cmdline=guest.kernel.cmdline)
             if guest.kernel
@@ -67,19 +73,26 @@ def guest_table(guest: model.Guest) -> Table:
                 }
                 for name, nic in guest.nics.items()
             },
-            devices={
-                name: _filled(
-                    pci=device.pci,
-                    functions=list(device.functions),
-                    function_numbers=list(device.function_numbers)
-                    if device.function_numbers != tuple(range(len(device.functions)))
-                    else None,
-                    gpu=device.gpu,
-                )
-                for name, device in guest.devices.items()
-            },
+            devices={name: _device(device) for name, device in guest.devices.items()},
+            usb={name: {"id": usb.id} for name, usb in guest.usb.items()},
         )
         | {"boot": list(guest.boot)}
+    )
+
+
+def _device(device: model.Device) -> Table:
+    counted = tuple(range(len(device.functions)))
+    return _filled(
+        pci=device.pci,
+        functions=list(device.functions),
+        function_numbers=list(device.function_numbers) if device.function_numbers != counted else None,
+        gpu=device.gpu,
+        rom=device.rom,
+        virtual_of=device.virtual_of,
+        mdev=device.mdev,
+        mdev_uuid=device.mdev_uuid,
+        vgpu=device.vgpu,
+        accepted=list(device.accepted),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 
 from console.domain import model, values
@@ -155,6 +156,7 @@ def _resolve(
     if changed("disk", "pool", "boot", "image", "image_mode", "iso"):
         disks = disks_of(fields, fleet, view, wish, old, was)
     nics = nics_of(fields, fleet, view, wish, old, changed)
+    devices = devices_of(fields, view, wish, old) if changed("gpu") else old.devices
     guest = replace(
         old,
         name=name,
@@ -169,8 +171,8 @@ def _resolve(
         kernel=_kernel(fields, wish) if changed("boot", "kernel", "initrd", "cmdline") else old.kernel,
         disks=disks,
         nics=nics,
-        devices=devices_of(fields, view, wish, old) if changed("gpu") else old.devices,
-        boot=_boot(old, wish, was, disks, nics),
+        devices=devices,
+        boot=_boot(old, wish, was, disks, nics, devices),
     )
     facts = view.seen.facts
     if facts and facts.memory_kib is not None and guest.memory_kib > facts.memory_kib and changed("memory"):
@@ -221,12 +223,18 @@ def _kernel(fields: Fields, wish: GuestWish) -> model.Kernel | None:
 
 
 def _boot(
-    old: Guest, wish: GuestWish, was: GuestWish | None, disks: dict[str, model.Disk], nics: dict[str, model.Nic]
+    old: Guest,
+    wish: GuestWish,
+    was: GuestWish | None,
+    disks: Mapping[str, model.Disk],
+    nics: Mapping[str, model.Nic],
+    devices: Mapping[str, model.Device],
 ) -> tuple[str, ...]:
     """The disk first when it has something on it; an empty one only falls through to the CD or the network."""
     if was is not None and was.boot is wish.boot:
-        there = {f"disk:{name}" for name in disks} | {f"nic:{name}" for name in nics}
-        gone = ({f"disk:{name}" for name in old.disks} | {f"nic:{name}" for name in old.nics}) - there
+        gone = {f"disk:{name}" for name in old.disks.keys() - disks.keys()}
+        gone |= {f"nic:{name}" for name in old.nics.keys() - nics.keys()}
+        gone |= {f"device:{name}" for name in old.devices.keys() - devices.keys()}
         return tuple(b for b in old.boot if b not in gone) + tuple(f"disk:{d}" for d in disks if d not in old.disks)
     hard = [f"disk:{name}" for name, disk in disks.items() if not disk.is_cdrom]
     cds = [f"disk:{name}" for name, disk in disks.items() if disk.is_cdrom and not is_configuration(disk)]
@@ -238,7 +246,16 @@ def _boot(
 
 def _check_fleet(fields: Fields, fleet: Fleet, host: Host, guest: Guest) -> None:
     """What only the whole fleet knows: addresses and MACs that are taken, references, boot order."""
-    field_of = {"address": "address", "mac": "mac", "pool": "pool", "network": "network", "boot": "boot"}
+    field_of = {
+        "cpus": "vcpus",
+        "hugepages": "memory",
+        "profile": "firmware",
+        "address": "address",
+        "mac": "mac",
+        "pool": "pool",
+        "network": "network",
+        "boot": "boot",
+    }
     for path, why in guest_breaches(fleet, guest):
         fields.blame(field_of.get(path[-1], "name"), why)
     for other_host in fleet.hosts.values():

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from console.domain.hardware import cpu_list
 from console.domain.model import Device, Firmware, Guest
 from console.domain.preflight import RULES, Case, Finding, Verdict, blocks, preflight, warnings
-from console.domain.preflight.guest import cpu_list
+from console.domain.preflight.names import RULE_NAMES
 from tests.sysfs import BRIDGE, DISK, GIB, HOST, MIB, NIC, Pci, Tree, rtx
 
 OK, UNKNOWN, WARNING, BLOCK = Verdict.OK, Verdict.UNKNOWN, Verdict.WARNING, Verdict.BLOCK
@@ -274,6 +275,7 @@ def test_huge_pages_where_the_card_is(tmp_path: Path) -> None:
     assert verdict(case(tree, hugepages_kib=GIB_KIB), "hugepages") is BLOCK
     assert "16 are free on node 1" in found(case(tree, hugepages_kib=GIB_KIB), "hugepages").sentence
     assert verdict(case(tree, hugepages_kib=GIB_KIB, memory_kib=16 * GIB_KIB), "hugepages") is OK
+    assert verdict(case(tree, hugepages_kib=GIB_KIB, numa=0), "hugepages") is OK
     assert verdict(case(tree), "hugepages") is OK
 
 
@@ -286,7 +288,8 @@ def test_pins_beside_the_card(tmp_path: Path) -> None:
     assert 'cpus = "8-11"' in found(far, "numa").remedy
     assert 'cpus = "9-12"' in found(replace(far, pinned={8: "vhost-a/db"}), "numa").remedy
     assert verdict(case(tree, cpus="0-3"), "numa") is WARNING
-    assert verdict(case(tree, cpus="8-11"), "numa") is OK
+    assert verdict(case(tree, cpus="8-11"), "numa") is verdict(case(tree, cpus="8-11", numa=1), "numa") is OK
+    assert "numa = 1" in found(case(tree, cpus="8-11", numa=0), "numa").remedy
     owned = replace(case(tree, cpus="8-11"), pinned={9: "vhost-a/db"})
     assert verdict(owned, "numa") is BLOCK
     assert "CPU 9" in found(owned, "numa").sentence
@@ -324,6 +327,10 @@ def test_a_warning_is_accepted_and_a_block_is_not(tmp_path: Path) -> None:
     assert found(accepted, "d3cold").accepted and not found(accepted, "iommu").accepted
     assert [finding.rule for finding in warnings(preflight(accepted))] == []
     assert [finding.rule for finding in blocks(preflight(accepted))] == ["iommu"]
+
+
+def test_every_rule_has_its_name_in_the_inventory(tmp_path: Path) -> None:
+    assert tuple(finding.rule for finding in preflight(case(Tree(tmp_path, HOST)))) == RULE_NAMES
 
 
 def test_what_was_not_asked_is_not_called_well(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_the_facts_read_well() -> None:
         (' firmware="efi"', "", "firmware", "bios"),
         ("<memory ", "<cputune><shares>5</shares></cputune><memory ", "cputune", "shares 5"),
         ("<devices>", "<on_crash>preserve</on_crash><devices>", "on crash", "preserve"),
-        ("</devices>", "<tpm model='tpm-crb'/></devices>", "tpm", "model=tpm-crb"),
+        ("</devices>", "<tpm model='tpm-crb'/></devices>", "tpm", "tpm-crb"),
         ("</devices>", "<sound model='b'/><sound model='a'/></devices>", "sound", "model=a, model=b"),
         ("</devices>", "<graphics type='vnc' port='5907' listen='0.0.0.0'/></devices>", "display",
          "vnc on 0.0.0.0 port 5907"),

@@ -194,11 +194,16 @@ async def test_volumes(client: LibvirtClient) -> None:
     assert (await client.write_calls())["a"] == 4
 
 
+STRANGE = domain_xml("new", NEW).replace("</domain>", "<devices><kennel /></devices></domain>")
+"""Well-formed, and nothing that libvirt's schema has; libvirt itself passes over what it does not know."""
+
+
 @pytest.mark.parametrize(
     ("verb", "title", "words", "writes"),
     [
         (Start(uuid=WEB), "web was not started", "running already", 1),
         (Start(uuid=NEW), f"domain {NEW} was not started", "no such domain", 0),
+        (Define(xml=STRANGE, validate=True), "new was not defined", "does not accept", 1),
         (Define(xml="<domain"), "the domain was not defined", "does not accept", 1),
         (Resume(uuid=WEB), "web was not resumed", "not in the state", 1),
         (

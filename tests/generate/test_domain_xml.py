@@ -31,10 +31,12 @@ from console.domain.model import (
     Kind,
     Nic,
     Pool,
+    Profile,
     Source,
     SourceKind,
+    Usb,
 )
-from console.domain.shape import identity_of, pci_of, shape_difference, shape_of
+from console.domain.shape import Effect, effect_of, identity_of, pci_of, shape_difference, shape_of
 from console.generate.domain_xml import digest_of, disk_xml, domain_xml, nic_xml, volume_name
 from tests.strategies import guests
 
@@ -96,6 +98,54 @@ def every_shape() -> Iterator[tuple[Accel | None, Guest]]:
         )
 
 
+WHOLE = replace(GPU, rom="/srv/rom/ga102.rom", accepted=("reset",))
+HIDDEN = replace(GPU, rom="off")
+FUNCTION = replace(GPU, pci="0000:3b:10", functions=("8086:154c",), function_numbers=(3,), virtual_of="0000:3b:00.0")
+VGPU = replace(FUNCTION, functions=("10de:26b9",), vgpu=1147)
+MDEV = replace(
+    GPU,
+    functions=("10de:1bb3",),
+    function_numbers=(0,),
+    mdev="nvidia-63",
+    mdev_uuid="0f0e0d0c-0000-4000-8000-00000000000a",
+)
+USB = Usb(name="stick", id="046d:c52b")
+WATCHDOG = '<watchdog model="i6300esb" action="reset"/>'
+
+
+def every_machine() -> Iterator[tuple[Accel | None, Guest]]:
+    """The product of all that a guest with devices can choose between."""
+    for accel, firmware, profile, device, usb, pages, cpus, numa, hidden, extra in product(
+        (None, *Accel),
+        Firmware,
+        Profile,
+        (None, WHOLE, HIDDEN, FUNCTION, VGPU, MDEV),
+        (None, USB),
+        (0, 1024 * 1024),
+        ("", "16,18"),
+        (None, 1),
+        (False, True),
+        ("", WATCHDOG),
+    ):
+        boot = [f"device:{device.name}"] if device and not device.mdev else []
+        yield (
+            accel,
+            replace(
+                GUEST,
+                firmware=firmware,
+                profile=profile,
+                devices={device.name: device} if device else {},
+                usb={usb.name: usb} if usb else {},
+                hugepages_kib=pages,
+                cpus=cpus,
+                numa=numa,
+                hide_kvm=hidden,
+                extra_xml=extra,
+                boot=(*boot, *(f"usb:{each.name}" for each in (usb,) if each), *GUEST.boot),
+            ),
+        )
+
+
 @pytest.fixture(scope="module")
 def driver() -> Iterator[libvirt.virConnect]:
     """libvirt's test driver. Its default connection is shared in the process, so each test clears up."""
@@ -139,6 +189,10 @@ def test_every_shape_is_valid() -> None:
     assert_valid({xml_of(guest, accel) for accel, guest in every_shape()})
 
 
+def test_every_machine_is_valid() -> None:
+    assert_valid({xml_of(guest, accel) for accel, guest in every_machine()})
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(guests(), min_size=5, max_size=10))
 def test_awkward_guests_are_valid(found: list[Guest]) -> None:
@@ -148,6 +202,12 @@ def test_awkward_guests_are_valid(found: list[Guest]) -> None:
 def test_every_shape_is_kept_by_the_test_driver(driver: libvirt.virConnect) -> None:
     for accel, guest in every_shape():
         if accel is Accel.TEST:
+            assert_kept(driver, guest)
+
+
+def test_every_machine_is_kept_by_the_test_driver(driver: libvirt.virConnect) -> None:
+    for number, (accel, guest) in enumerate(every_machine()):
+        if accel is Accel.TEST and number % 7 == 0:
             assert_kept(driver, guest)
 
 
@@ -247,6 +307,131 @@ def test_there_are_always_eight_ports_to_spare() -> None:
 def test_a_guest_with_a_device_has_no_balloon() -> None:
     assert shape_of(xml_of(GUEST))["balloon"] == "virtio, statistics every 5 s"
     assert shape_of(xml_of(replace(GUEST, devices={"gpu0": GPU})))["balloon"] == "none"
+
+
+def tree(accel: Accel | None = Accel.KVM, **facts: object) -> ElementTree.Element:
+    return ElementTree.fromstring(xml_of(replace(GUEST, **facts), accel))  # type: ignore[arg-type]
+
+
+def told(element: ElementTree.Element | None) -> list[tuple[str, dict[str, str]]]:
+    """Each part of an element with its attributes."""
+    assert element is not None
+    return [(part.tag, dict(part.attrib)) for part in element.iter()]
+
+
+def test_a_rom_is_given_to_the_first_function_and_hidden_from_all() -> None:
+    def roms(device: Device) -> list[dict[str, str] | None]:
+        found = (each.find("rom") for each in tree(devices={"gpu0": device}).iterfind("devices/hostdev"))
+        return [None if rom is None else dict(rom.attrib) for rom in found]
+
+    assert roms(GPU) == [None, None]
+    assert roms(WHOLE) == [{"file": "/srv/rom/ga102.rom"}, None]
+    assert roms(HIDDEN) == [{"bar": "off"}, {"bar": "off"}]
+
+
+def test_a_vgpu_stays_with_its_driver_and_a_virtual_function_is_lent_to_the_guest() -> None:
+    def managed(device: Device) -> list[str | None]:
+        return [each.get("managed") for each in tree(devices={"d": device}).iterfind("devices/hostdev")]
+
+    assert (managed(GPU), managed(FUNCTION), managed(VGPU)) == (["yes", "yes"], ["yes"], ["no"])
+    assert hostdevs(replace(GUEST, devices={"vf": FUNCTION})) == [("0x3", "0x11", "0x0", "")]
+
+
+def test_a_mediated_device_is_known_by_its_uuid() -> None:
+    found = tree(devices={"gpu0": MDEV}).find("devices/hostdev")
+    assert found is not None
+    assert (found.get("type"), found.get("model")) == ("mdev", "vfio-pci")
+    assert told(found.find("source"))[1] == ("address", {"uuid": MDEV.mdev_uuid})
+    assert pci_of(xml_of(replace(GUEST, devices={"gpu0": MDEV}))) == ()
+
+
+def test_a_usb_device_is_found_in_any_port_and_may_be_missing() -> None:
+    source = tree(usb={"stick": USB}).find("devices/hostdev[@type='usb']/source")
+    assert told(source) == [
+        ("source", {"startupPolicy": "optional"}),
+        ("vendor", {"id": "0x046d"}),
+        ("product", {"id": "0xc52b"}),
+    ]
+
+
+def test_memory_of_a_guest_with_a_device_is_locked_and_not_shared() -> None:
+    def parts(**facts: object) -> list[str]:
+        return [each.tag for each in tree(**facts).iterfind("memoryBacking/*")]
+
+    assert parts() == []
+    assert parts(devices={"gpu0": GPU}) == ["nosharepages", "locked"]
+    assert parts(devices={"gpu0": GPU}, hugepages_kib=2048) == ["hugepages", "nosharepages", "locked"]
+    assert told(tree(hugepages_kib=2048).find("memoryBacking/hugepages/page")) == [
+        ("page", {"size": "2048", "unit": "KiB"})
+    ]
+
+
+def test_each_vcpu_has_a_cpu_of_its_own_and_the_memory_is_from_its_node() -> None:
+    root = tree(cpus="16,18", numa=1)
+    pins = [(pin.get("vcpu"), pin.get("cpuset")) for pin in root.iterfind("cputune/*")]
+    assert pins == [("0", "16"), ("1", "18"), (None, "16,18")]
+    assert told(root.find("numatune/memory")) == [("memory", {"mode": "strict", "nodeset": "1"})]
+
+
+def test_kvm_is_hidden_with_another_makers_name_where_there_is_kvm() -> None:
+    root = tree(hide_kvm=True)
+    assert root.find("features/kvm/hidden[@state='on']") is not None
+    assert root.find("features/hyperv/vendor_id[@value='quarterdeck']") is not None
+    assert tree(Accel.TCG, hide_kvm=True).find("features/kvm") is None
+
+
+def test_a_gpu_gets_the_hosts_whole_address_width_for_its_memory_regions() -> None:
+    assert tree(devices={"gpu0": GPU}).find("cpu/maxphysaddr[@mode='passthrough']") is not None
+    assert tree(devices={"nvme": replace(GPU, gpu=False)}).find("cpu/maxphysaddr") is None
+    assert tree(Accel.TCG, devices={"gpu0": GPU}).find("cpu/maxphysaddr") is None
+
+
+def test_a_windows_guest_has_what_windows_asks_for() -> None:
+    root = tree(profile=Profile.WINDOWS, firmware=Firmware.UEFI, vcpus=8)
+    features = {each.get("name"): each.get("enabled") for each in root.iterfind("os/firmware/feature")}
+    assert features == {"enrolled-keys": "yes", "secure-boot": "yes"}
+    assert told(root.find("devices/tpm")) == [
+        ("tpm", {"model": "tpm-crb"}),
+        ("backend", {"type": "emulator", "version": "2.0"}),
+    ]
+    assert {each.tag for each in root.iterfind("features/hyperv/*")} >= {"relaxed", "vapic", "spinlocks", "stimer"}
+    assert root.find("clock[@offset='localtime']/timer[@name='hypervclock']") is not None
+    topology = root.find("cpu/topology")
+    assert topology is not None
+    assert (topology.get("sockets"), topology.get("cores")) == ("1", "8")
+    assert tree(Accel.TCG, profile=Profile.WINDOWS, firmware=Firmware.UEFI).find("features/hyperv") is None
+
+
+def test_extra_xml_stands_in_devices_without_comments() -> None:
+    xml = xml_of(replace(GUEST, extra_xml=f"\n  <!-- bites -->\n  {WATCHDOG}\n"))
+    assert "bites" not in xml
+    assert shape_of(xml)["watchdog"] == "action=reset model=i6300esb"
+    assert xml == xml_of(replace(GUEST, extra_xml=WATCHDOG))
+    with pytest.raises(FleetError, match="web cannot be defined"):
+        xml_of(replace(GUEST, extra_xml="</devices>"))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"devices": {"gpu0": WHOLE}},
+        {"devices": {"gpu0": GPU}, "hugepages_kib": 2048},
+        {"devices": {"gpu0": MDEV}},
+        {"hugepages_kib": 1024 * 1024},
+        {"cpus": "0-1"},
+        {"numa": 0},
+        {"hide_kvm": True},
+        {"profile": Profile.WINDOWS},
+        {"usb": {"stick": USB}},
+        {"extra_xml": WATCHDOG},
+        {"devices": {"gpu0": GPU}, "boot": ("device:gpu0",)},
+    ],
+)
+def test_each_choice_is_seen_as_a_change_that_needs_a_restart(facts: dict[str, object]) -> None:
+    before = replace(GUEST, firmware=Firmware.UEFI, boot=())
+    changes = shape_difference(shape_of(xml_of(replace(before, **facts))), shape_of(xml_of(before)))  # type: ignore[arg-type]
+    assert changes
+    assert Effect.NEXT_BOOT in {effect_of(*change) for change in changes}
 
 
 def test_names_with_dots_and_long_names_stay_apart() -> None:

@@ -185,7 +185,7 @@ def test_any_change_of_any_fleet_is_written_faithfully_and_moves_no_comment(befo
         if place % 3 == 2:
             continue
         guests = {
-            key: guest if number % 2 else replace(guest, vcpus=guest.vcpus + 1, autostart=not guest.autostart)
+            key: guest if number % 2 else replace(guest, vcpus=guest.vcpus + 1, cpus="", autostart=not guest.autostart)
             for number, (key, guest) in enumerate(host.guests.items())
             if number % 4 != 3
         }

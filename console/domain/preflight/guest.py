@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.domain.hardware import cpu_numbers
+from console.domain.hardware import cpu_list, cpu_numbers
 from console.domain.model import Firmware
 from console.domain.preflight.case import Case, Finding, Findings, bytes_shown, told
 
@@ -184,7 +184,9 @@ def hugepages(case: Case) -> Finding:
     size = case.guest.hugepages_kib
     if not size:
         return say.ok("It uses ordinary pages.")
-    node = case.first.numa_node if case.first is not None else None
+    node = case.guest.numa
+    if node is None and case.first is not None:
+        node = case.first.numa_node
     pools = [pool for pool in case.hardware.hugepages if pool.size_kib == size]
     there = [pool for pool in pools if node is None or pool.node == node]
     needed, free = -(-case.guest.memory_kib // size), sum(pool.free for pool in there)
@@ -195,7 +197,7 @@ def hugepages(case: Case) -> Finding:
         return say.ok("It has its pages already.", *evidence)
     if free >= needed:
         return say.ok(f"{free} huge pages are free for the {needed} that it needs.", *evidence)
-    place = f" on node {node}, where the card is" if node is not None else ""
+    place = f" on node {node}" if node is not None else ""
     return say.block(
         f"It needs {needed} huge pages of {bytes_shown(size * 1024)}, and {free} are free{place}.",
         *evidence,
@@ -219,12 +221,18 @@ def numa(case: Case) -> Finding:
         return say.ok("The host has one NUMA node." if len(case.hardware.nodes) == 1 else "The card has no NUMA node.")
     near = f"node {first.numa_node} (CPUs {first.cpus})"
     local = cpu_numbers(first.cpus)
+    if case.guest.numa not in (None, first.numa_node):
+        return say.warn(
+            f"The guest's memory is from node {case.guest.numa}, and the card is on {near}.",
+            f"numa_node = {first.numa_node}",
+            remedy=f"Set numa = {first.numa_node}.",
+        )
     if not pins:
         return say.warn(
             f"The guest's CPUs may run far from the card, which is on {near}.",
             f"numa_node = {first.numa_node}",
             f"local_cpulist = {first.cpus}",
-            remedy=f'Pin it: cpus = "{_first_free(case, local)}".',
+            remedy=f'Pin it: cpus = "{_first_free(case, local)}", numa = {first.numa_node}.',
         )
     if not pins <= local:
         return say.warn(
@@ -238,14 +246,3 @@ def numa(case: Case) -> Finding:
 def _first_free(case: Case, local: frozenset[int]) -> str:
     free = [cpu for cpu in sorted(local) if cpu not in case.pinned][: case.guest.vcpus]
     return cpu_list(free) or case.guest.cpus
-
-
-def cpu_list(cpus: list[int]) -> str:
-    """Return CPUs, ascending, as the kernel lists them ("0-3,8")."""
-    parts: list[list[int]] = []
-    for cpu in cpus:
-        if parts and parts[-1][-1] == cpu - 1:
-            parts[-1] = [parts[-1][0], cpu]
-        else:
-            parts.append([cpu])
-    return ",".join("-".join(map(str, part)) for part in parts)

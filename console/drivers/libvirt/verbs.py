@@ -79,7 +79,7 @@ def carry_out(conn: Any, verb: Verb, count: Count) -> None:
     try:
         if isinstance(verb, Define):
             count()
-            conn.defineXML(verb.xml)
+            conn.defineXMLFlags(verb.xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE if verb.validate else 0)
         elif isinstance(verb, (CreateVolume, DeleteVolume)):
             pool = _active_pool(conn, verb)
             if isinstance(verb, CreateVolume):

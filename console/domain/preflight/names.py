@@ -1,0 +1,35 @@
+"""The names of the preflight's rules, in their order: what the inventory accepts a warning by."""
+
+from __future__ import annotations
+
+RULE_NAMES = (
+    "hardware-changed",
+    "in-use",
+    "iommu",
+    "interrupt-remapping",
+    "group",
+    "functions",
+    "acs",
+    "identical-cards",
+    "binding",
+    "critical",
+    "boot-gpu",
+    "whole-card",
+    "machine",
+    "firmware",
+    "rom",
+    "hidden-kvm",
+    "bar-window",
+    "resizable-bar",
+    "memory",
+    "memory-lock",
+    "balloon",
+    "hugepages",
+    "numa",
+    "sr-iov",
+    "mdev",
+    "vgpu",
+    "reset",
+    "d3cold",
+    "migration",
+)
