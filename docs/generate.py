@@ -21,6 +21,7 @@ TYPES = {
     "PciSlot": 'PCI slot, `"0000:65:00"`',
     "PciId": 'vendor and device, `"10de:2206"`',
     "PciFunction": 'PCI function, `"0000:3b:00.0"`',
+    "PciPlace": "PCI slot or function",
     "UsbId": 'vendor and product, `"046d:c52b"`',
     "MdevType": 'type, `"nvidia-63"`',
     "Rom": '`"off"`, or an absolute path on the host',
@@ -39,7 +40,16 @@ TYPES = {
     "int": "whole number",
     "bool": "`true` or `false`",
 }
-TABLES = ["FleetTable", "DefaultsTable", "SshTable", "NetworkTable", "PoolTable", "UserTable", "HostTable"]
+TABLES = [
+    "FleetTable",
+    "DefaultsTable",
+    "SshTable",
+    "NetworkTable",
+    "PoolTable",
+    "ResourceTable",
+    "UserTable",
+    "HostTable",
+]
 TABLES += [
     "HardwareTable",
     "GuestTable",

@@ -98,7 +98,8 @@ def devices(subject: Subject, guest: GuestView, width: int) -> list[Line]:
         for nic in wanted.nics.values():
             rows.append((f"nic {nic.name}", ", ".join(part for part in (nic.network, nic.mac, nic.address) if part)))
         for device in wanted.devices.values():
-            rows.append((device.name, _device(subject, device.pci, len(device.functions))))
+            place = _device(subject, device.pci, len(device.functions))
+            rows.append((device.name, place if device.is_picked else f"{device.resource}, not picked yet"))
     elif guest.seen is not None:
         kinds = ("disk ", "nic ", "pci ")
         rows += [(key, value) for key, value in guest.seen.shape.items() if key.startswith(kinds)]
@@ -150,7 +151,7 @@ def guest_summary(subject: Subject, guest: GuestView, width: int) -> Line:
     parts = [vcpus(count), kib(memory_kib)]
     for device in wanted.devices.values() if wanted else ():
         if device.gpu:
-            parts.append(f"gpu {_card(subject, device.pci)} {short_slot(device.pci)}")
+            parts.append(f"gpu {_card(subject, device.pci)} {short_slot(device.pci) or device.resource}")
     for disk in wanted.disks.values() if wanted else ():
         parts.append(f"cd {disk.name}" if disk.is_cdrom else f"disk {disk.name} {kib(disk.size_kib)}/{disk.pool}")
     for nic in wanted.nics.values() if wanted else ():

@@ -167,6 +167,16 @@ def gpu_options(session: Session, host: str, editing: GuestKey | None) -> list[O
     return options
 
 
+def resource_options(session: Session, wish: GuestWish, editing: GuestKey | None) -> list[Option]:
+    """Return the names of fleet.toml that a card can be asked for by; one that no free card answers says why."""
+    options = []
+    for name in session.store.fleet.resources:
+        refusal = session.guest_problems(replace(wish, gpu=name), editing).get("gpu", "")
+        detail = refusal or "by its name: the plan picks one that is free, and finds it again when it has moved"
+        options.append(Option(name, name, ("by name",), refusal=refusal.partition(".")[0], detail=detail))
+    return options
+
+
 def gpu_option(card: GpuChoice, editing: GuestKey | None = None) -> Option:
     """Return one card; the edited guest's own card is free for it."""
     own = editing is not None and card.owner == str(editing)

@@ -16,6 +16,7 @@ from screens.guest_options import (
     network_options,
     pool_options,
     pools,
+    resource_options,
     size,
     volume_options,
 )
@@ -78,7 +79,7 @@ def offers(session: Session, wish: GuestWish, editing: GuestKey | None, key: str
     if key == "network":
         return network_options(session, wish, editing)
     if key == "gpu":
-        return gpu_options(session, wish.host, editing)
+        return [*gpu_options(session, wish.host, editing), *resource_options(session, wish, editing)]
     return volume_options(session, wish, iso=key == "iso")
 
 
@@ -127,7 +128,7 @@ def page_fields(session: Session, wish: GuestWish, editing: GuestKey | None, pag
         chosen("network", "network", "network of fleet.toml, or none"),
         TextField("address", "address", wish.address, max_length=50, placeholder="from DHCP"),
         TextField("mac", "MAC", wish.mac, max_length=20, placeholder="chosen for you"),
-        chosen("gpu", "GPU", "PCI slot such as 65:00, any, or nothing"),
+        chosen("gpu", "GPU", "PCI slot such as 65:00, a resource, any, or nothing"),
     ]
 
 

@@ -27,6 +27,7 @@ from console.domain.model import (
     Nic,
     Pool,
     Profile,
+    Resource,
     Source,
     SourceKind,
     Usb,
@@ -223,6 +224,16 @@ def guests(draw: st.DrawFn, pools: tuple[str, ...] = ("default",), networks: tup
     )
 
 
+def resources() -> st.SearchStrategy[Resource]:
+    """Names for devices, by id."""
+    return st.builds(
+        Resource,
+        name=names(),
+        id=st.just("10de:2206"),
+        subsystem=st.sampled_from(("", "1043:87ac")),
+    )
+
+
 @st.composite
 def fleets(draw: st.DrawFn) -> Fleet:
     """A fleet of up to three hosts; names of machines, uuids and MACs are unique in it."""
@@ -269,6 +280,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
         id=draw(uuids()),
         networks=networks,
         pools=pools,
+        resources=named(draw(st.lists(resources(), max_size=2)), lambda r: r.name),
         users=named(draw(st.lists(user, max_size=2)), lambda u: u.name),
         hosts=hosts,
     )

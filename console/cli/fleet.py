@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from console.cli.output import counted, plan_json, safe, show_json, show_plan
-from console.cli.work import applied, hosts_down, run, see, session_of, view_of
+from console.cli.work import applied, hosts_down, run, see, see_devices, session_of, view_of
 from console.domain.errors import FleetError
 from console.domain.model import Fleet
 from console.domain.observed import GuestState, HostState
@@ -157,13 +157,17 @@ def status(options: Namespace) -> int:
 async def _planned(session: View, what: str | None) -> Plan:
     if what is None:
         await see(session)
+        await see_devices(session)
         return session.plan_fleet()
     if what in session.store.fleet.hosts:
         await see(session, [what])
+        await see_devices(session, [what])
         return session.plan_fleet(host=what)
     from console.cli.work import see_guest
 
-    return session.plan_fleet(guest=await see_guest(session, what))
+    key = await see_guest(session, what)
+    await see_devices(session, [key.host])
+    return session.plan_fleet(guest=key)
 
 
 def plan(options: Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from console.cli import views
 from console.cli.output import show_facts, show_faults, show_json, show_table
 from console.cli.selection import carry_out_for_guests, filter_text
-from console.cli.work import carry_out, run, see, see_guest, session_of, view_of
+from console.cli.work import carry_out, run, see, see_devices, see_guest, session_of, view_of
 from console.domain.errors import FleetError
 from console.domain.model import Disk, Guest
 from console.domain.plan import ApplyMode
@@ -37,6 +37,7 @@ def create(options: Namespace) -> int:
         async with session_of(options) as session:
             session.store.host(options.host)
             await see(session, [options.host])
+            await see_devices(session, [options.host], all_of_them=bool(options.gpu))
             return await carry_out(session, lambda: session.plan_create(wish, start=options.start))
 
     return run(work())
@@ -48,6 +49,7 @@ def set_guest(options: Namespace) -> int:
     async def work() -> int:
         async with session_of(options) as session:
             guest = await see_guest(session, options.name)
+            await see_devices(session, [guest.host], all_of_them=bool(options.gpu))
             wish = session.wish_of(guest)
             given = {name: value for name in ("vcpus", "memory") if (value := getattr(options, name)) is not None}
             wish = replace(wish, **given)

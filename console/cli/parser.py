@@ -233,7 +233,11 @@ def _guest_facts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=["plain", "nixos"], help="nixos: a machine of the flake (default: plain)")
     parser.add_argument("--network", metavar="N", help='the network of its card, or "none" (default: the first)')
     parser.add_argument("--address", metavar="CIDR", help="the address it has or is to have")
-    parser.add_argument("--gpu", metavar="PCI-SLOT|any", help='pass a GPU through; "none" takes it away')
+    parser.add_argument(
+        "--gpu",
+        metavar="PCI-SLOT|NAME|any",
+        help='pass a GPU through: a slot, a resource of fleet.toml; "none" takes it away',
+    )
     parser.add_argument("--firmware", choices=["bios", "uefi"])
     parser.add_argument("--display", choices=["none", "vnc"])
     parser.add_argument("--autostart", choices=["on", "off"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from console.cli.output import counted, show_plan
-from console.cli.work import applied, see, see_guest
+from console.cli.work import applied, see, see_devices, see_guest
 from console.domain.errors import FleetError
 from console.domain.model import GuestKey
 from console.domain.plan import Plan
@@ -30,6 +30,7 @@ async def carry_out_for_guests(session: Session, options: Namespace, make: Calla
     """
     keys = await _chosen(session, options)
     keys = keys[: options.limit]
+    await see_devices(session, {key.host: None for key in keys})
     plan = replace(make(keys), stop_after=options.stop_after)
     right = len(keys) == options.yes
     if not right and (options.filter is not None or options.yes is not None):

@@ -46,7 +46,7 @@ def guest_json(view: GuestView) -> dict[str, Any]:
     """Return a guest. devices: PCI slots that it has or should have; figures are None where not reported."""
     wanted, seen = view.wanted, view.seen
     sample = seen.sample if seen else None
-    slots = {device.pci for device in wanted.devices.values()} if wanted else set()
+    slots = {device.pci for device in wanted.devices.values() if device.is_picked} if wanted else set()
     slots |= {function.rpartition(".")[0] for function in seen.pci} if seen else set()
     memory_kib = wanted.memory_kib if wanted else seen.memory_kib if seen else None
     return {

@@ -13,6 +13,7 @@ from console.cli.output import safe, show_outcome
 from console.domain.model import GuestKey
 from console.domain.observed import HostState
 from console.domain.plan import Plan
+from console.services.resources import wishes
 from console.services.session import Session
 from console.services.view import View
 from console.wiring import inventory_folder, open_session, open_view
@@ -78,6 +79,13 @@ async def see(session: View, hosts: Iterable[str] | None = None) -> None:
     """Have the store know what these hosts (default: all) report now."""
     names = list(session.store.fleet.hosts if hosts is None else hosts)
     await session.observe(names, timeout_s=OBSERVE_S)
+
+
+async def see_devices(session: View, hosts: Iterable[str] | None = None, *, all_of_them: bool = False) -> None:
+    """Have it known what these hosts' kernels tell of devices, where a guest wishes for one by a resource's name."""
+    homes = [session.store.fleet.hosts[name] for name in (session.store.fleet.hosts if hosts is None else hosts)]
+    asked = [home.name for home in homes if all_of_them or any(wishes(guest) for guest in home.guests.values())]
+    await session.devices.read(asked, timeout_s=OBSERVE_S)
 
 
 async def see_guest(session: View, name: str) -> GuestKey:

@@ -14,6 +14,9 @@ from console.domain.values import format_size_kib, is_inside
 HUGE_PAGES_KIB = (2 * 1024, 1024 * 1024)
 """The sizes of huge pages that x86 has."""
 
+NO_RESOURCES = frozenset({"any", "none"})
+"""What is said of a GPU that is wished for, and so cannot be a resource's name."""
+
 INSTALLER = "installer"
 """The netboot entry that every fleet has: it installs NixOS on the host's disk."""
 
@@ -37,6 +40,7 @@ def fleet_breaches(fleet: Fleet) -> Iterator[Breach]:
     """Yield what is wrong with fleet.toml, and what its hosts may not have in common."""
     yield from _networks(fleet)
     yield from _netboot(fleet)
+    yield from _resources(fleet)
     yield from _unique(fleet)
 
 
@@ -52,6 +56,18 @@ def _netboot(fleet: Fleet) -> Iterator[Breach]:
         yield Breach(None, ("netboot", "server"), f'"{server}" is not a host. Write the name of a file in hosts/.')
     if network is not None and network not in fleet.networks:
         yield Breach(None, ("netboot", "network"), _unknown("network", network, fleet.networks))
+
+
+def _resources(fleet: Fleet) -> Iterator[Breach]:
+    for resource in fleet.resources.values():
+        path = ("resources", resource.name)
+        if resource.name in NO_RESOURCES:
+            yield Breach(
+                None, path, f'"{resource.name}" means something else where a GPU is chosen. Choose another name.'
+            )
+        for host in resource.addresses:
+            if host not in fleet.hosts:
+                yield Breach(None, (*path, "addresses"), f'"{host}" is not a host. Write the name of a file in hosts/.')
 
 
 def _identities(fleet: Fleet) -> Iterator[tuple[str, str, str, str | None, tuple[str, ...]]]:
@@ -132,6 +148,8 @@ def host_breaches(fleet: Fleet, host: Host) -> Iterator[Breach]:
 
 def _claims(device: Device) -> list[str]:
     """Return what a device is the only one to have: a slot whole, or what is a device of its own in it."""
+    if not device.is_picked:
+        return []
     if device.mdev:
         return [device.mdev_uuid]
     if device.virtual_of:
@@ -192,7 +210,7 @@ def guest_breaches(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...]
                 yield ("nics", nic.name, "address"), f"{address} is the gateway of {network.name}."
     if guest.kind is Kind.NIXOS:
         yield from _ways_out(fleet, guest)
-    yield from _machine(guest)
+    yield from _machine(fleet, guest)
     if guest.netboot is not None and guest.netboot not in fleet.netboot.entries:
         yield ("netboot",), _unknown("netboot entry", guest.netboot, fleet.netboot.entries)
     for place, entry in enumerate(guest.boot):
@@ -222,8 +240,8 @@ def _ways_out(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...], str
             )
 
 
-def _machine(guest: Guest) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield what does not fit together in a guest's processors, memory and firmware."""
+def _machine(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what does not fit together in a guest's processors, memory, firmware and devices."""
     if (count := len(cpu_numbers(guest.cpus))) not in (0, guest.vcpus):
         yield (
             ("cpus",),
@@ -238,6 +256,8 @@ def _machine(guest: Guest) -> Iterator[tuple[tuple[str, ...], str]]:
     if guest.profile is Profile.WINDOWS and guest.firmware is not Firmware.UEFI:
         yield ("profile",), 'Windows is started with Secure Boot: write firmware = "uefi".'
     for device in guest.devices.values():
+        if device.resource and device.resource not in fleet.resources:
+            yield ("devices", device.name, "resource"), _unknown("resource", device.resource, fleet.resources)
         for rule in device.accepted:
             if rule not in RULE_NAMES:
                 known = ", ".join(RULE_NAMES)
@@ -248,7 +268,13 @@ def _unreported(host: Host, device: Device) -> str:
     """Return why a device is not what the host's hardware report has in its slot, empty when it is."""
     seen = host.hardware.pci
     # A virtual function is there only while its card has some; of a card that makes parts one function is named.
-    if seen is None or device.virtual_of or device.is_part or seen.get(device.pci) == device.functions:
+    if (
+        seen is None
+        or not device.is_picked
+        or device.virtual_of
+        or device.is_part
+        or seen.get(device.pci) == device.functions
+    ):
         return ""
     if device.pci not in seen:
         return (

@@ -137,6 +137,11 @@ class Device:
     accepted: tuple[str, ...] = ()
 
     @property
+    def is_picked(self) -> bool:
+        """False while a resource is wished for, and no device of the host was picked for it yet."""
+        return bool(self.pci)
+
+    @property
     def is_part(self) -> bool:
         """True for a mediated device or a vGPU: the card itself stays with its own driver."""
         return bool(self.mdev) or self.vgpu is not None
@@ -245,6 +250,20 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A name for devices that do as well as one another, whichever host they are in.
+
+    id: vendor:device of the first function, "" where they are named by address. subsystem: of the same, "" for any.
+    addresses: host -> slots ("0000:65:00") and single functions ("0000:3b:02.1").
+    """
+
+    name: str
+    id: str = ""
+    subsystem: str = ""
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """A storage pool that exists on each host: a directory of volumes."""
 
@@ -302,6 +321,7 @@ class Fleet:
     ssh: Ssh = field(default_factory=Ssh)
     networks: Mapping[str, Network] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    resources: Mapping[str, Resource] = field(default_factory=dict)
     users: Mapping[str, User] = field(default_factory=dict)
     netboot: Netboot = field(default_factory=Netboot)
     hosts: Mapping[str, Host] = field(default_factory=dict)

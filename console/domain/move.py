@@ -15,7 +15,7 @@ from console.domain.errors import FleetError
 from console.domain.model import Fleet, Guest, Host
 from console.domain.plan import InventoryChange
 
-HEAD = ("name", "id", "state_version", "ssh", "netboot")
+HEAD = ("name", "id", "state_version", "ssh", "netboot", "resources")
 
 ASIDE = frozenset({"autostart", "labels", "accel", "hardware"})
 """Facts of guests and hosts that nothing else there depends on: changing one is no obstacle to changing others."""

@@ -173,6 +173,11 @@ def parse_pci_function(text: str) -> str:
     return function if function.count(":") == 2 else f"0000:{function}"
 
 
+def parse_pci_place(text: str) -> str:
+    """Return a whole slot ("0000:65:00"), or a single function of one ("0000:3b:02.1")."""
+    return parse_pci_function(text) if PCI_FUNCTION.match(text.strip().lower()) else parse_pci_slot(text)
+
+
 def parse_usb_id(text: str) -> str:
     """Return a USB vendor and product id ("046d:c52b")."""
     ids = text.strip().lower()

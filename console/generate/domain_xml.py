@@ -107,6 +107,10 @@ def _devices(fleet: Fleet, guest: Guest) -> Iterator[str]:
     yield "</channel>"
     yield from VNC if guest.display is Display.VNC else ("<video>", '  <model type="none" />', "</video>")
     for number, device in enumerate(guest.devices.values(), 1):
+        if not device.is_picked:
+            # Not a part of the definition, but of its digest: as soon as one is picked, an apply changes the domain.
+            yield f"<!-- {alias_of(device.name)}: {alias_of(device.resource)}, not picked yet -->"
+            continue
         yield from device_xml(guest, device, ports + number, order.get(f"device:{device.name}"))
     for usb in guest.usb.values():
         yield from usb_xml(usb, order.get(f"usb:{usb.name}"))

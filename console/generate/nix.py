@@ -128,11 +128,16 @@ def machine_data(fleet: Fleet, host: Host) -> dict[str, Value]:
             },
             "stateVersion": host.state_version or fleet.state_version,
             "guests": {
-                name: {**_guest(fleet, guest), "xml": domain_xml(fleet, host, guest)}
+                name: {**_guest(fleet, guest), "xml": domain_xml(fleet, host, guest) if is_whole(guest) else None}
                 for name, guest in host.guests.items()
             },
         }
     }
+
+
+def is_whole(guest: Guest) -> bool:
+    """Return whether all that a guest wishes for has been picked: without its card it is not to be defined."""
+    return all(device.is_picked for device in guest.devices.values())
 
 
 def guest_data(fleet: Fleet, host: Host, guest: Guest) -> dict[str, Value]:
@@ -183,7 +188,9 @@ def own_fleet(fleet: Fleet, host: Host, guest: Guest | None = None) -> Fleet:
         holding = {disk.pool for disk in guest.disks.values()}
         networks = {name: network for name, network in networks.items() if name in on}
         pools = {name: pool for name, pool in pools.items() if name in holding}
-    return replace(fleet, ssh=Ssh(), netboot=Netboot(), users=users, networks=networks, pools=pools, hosts={})
+    return replace(
+        fleet, ssh=Ssh(), netboot=Netboot(), users=users, networks=networks, pools=pools, resources={}, hosts={}
+    )
 
 
 def _netboot(fleet: Fleet) -> dict[str, Value]:
@@ -287,6 +294,7 @@ def _guest(fleet: Fleet, guest: Guest) -> dict[str, Value]:
                 "part": bool(device.mdev) or device.vgpu is not None,
             }
             for name, device in guest.devices.items()
+            if device.is_picked
         },
         "stateVersion": guest.state_version,
     }

@@ -9,14 +9,16 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from console.domain import model
-from console.inventory.kinds import MdevType, Name, PciFunction, PciId, PciSlot, Rom, Table, UsbId, Uuid
+from console.inventory.kinds import MdevType, Name, PciFunction, PciId, PciPlace, PciSlot, Rom, Table, UsbId, Uuid
 
 
 class DeviceTable(Table):
     """[guests.NAME.devices.NAME]"""
 
-    pci: PciSlot
-    """The whole slot on the host; all its functions go to the guest together."""
+    resource: Name | None = None
+    """What is wished for, by a name of [resources] in fleet.toml: the plan picks a free one, and writes it as pci."""
+    pci: PciSlot | None = None
+    """The whole slot on the host; all its functions go to the guest together. With a resource: what was picked."""
     functions: list[PciId] = []
     """Vendor and device of each function, frozen at create: a card that was swapped is noticed."""
     function_numbers: list[Annotated[int, Field(ge=0, le=7)]] = []
@@ -38,6 +40,12 @@ class DeviceTable(Table):
 
     @model_validator(mode="after")
     def _numbers(self) -> Self:
+        if self.pci is None:
+            if self.resource is None:
+                raise PydanticCustomError("value", 'needs a place, pci = "0000:65:00", or a name, resource = "..."')
+            if self.functions or self.function_numbers or self.virtual_of:
+                raise PydanticCustomError("value", "functions go with pci: leave them out, and the plan picks a device")
+            return self
         if self.function_numbers and len(self.function_numbers) != len(self.functions):
             raise PydanticCustomError("value", "function_numbers must have one number for each of functions")
         if len(set(self.function_numbers)) != len(self.function_numbers):
@@ -61,6 +69,27 @@ class DeviceTable(Table):
         return self
 
 
+class ResourceTable(Table):
+    """[resources.NAME]"""
+
+    id: PciId | None = None
+    """Vendor and device of the first function: every such device of every host is one."""
+    subsystem: PciId | None = None
+    """With id: the card's own maker and model, where they matter."""
+    addresses: dict[Name, list[PciPlace]] = {}
+    """In place of id: which devices they are, by host; slots, and functions of virtual functions."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.id is None) == (not self.addresses):
+            raise PydanticCustomError(
+                "value", 'needs either id = "10de:2206" or addresses = { HOST = ["0000:65:00"] }, and not both'
+            )
+        if self.subsystem is not None and self.id is None:
+            raise PydanticCustomError("value", "subsystem goes with id")
+        return self
+
+
 class UsbTable(Table):
     """[guests.NAME.usb.NAME]"""
 
@@ -73,7 +102,8 @@ def device_of(identity: str, name: str, table: DeviceTable) -> model.Device:
     made = table.mdev_uuid or str(uuid.uuid5(uuid.NAMESPACE_URL, f"quarterdeck:{identity}"))
     return model.Device(
         name=name,
-        pci=table.pci,
+        resource=table.resource or "",
+        pci=table.pci or "",
         functions=tuple(table.functions),
         function_numbers=tuple(table.function_numbers) or tuple(range(len(table.functions))),
         gpu=table.gpu,

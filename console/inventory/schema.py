@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from console.domain import model, values
-from console.inventory.device_schema import DeviceTable, UsbTable, device_of
+from console.inventory.device_schema import DeviceTable, ResourceTable, UsbTable, device_of
 from console.inventory.kinds import (
     Address,
     Bridge,
@@ -308,6 +308,8 @@ class FleetTable(Table):
     """The networks that guests attach to, by name."""
     pools: dict[Name, PoolTable] = {}
     """Storage pools, by name."""
+    resources: dict[Name, ResourceTable] = {}
+    """Names for devices of hosts that do as well as one another."""
     users: dict[Name, UserTable] = {}
     """People with access, by name."""
     netboot: NetbootTable = Field(default_factory=NetbootTable)
@@ -326,6 +328,15 @@ def fleet_of(table: FleetTable) -> model.Fleet:
             for name, net in table.networks.items()
         },
         pools={name: model.Pool(name=name, path=pool.path) for name, pool in table.pools.items()},
+        resources={
+            name: model.Resource(
+                name=name,
+                id=resource.id or "",
+                subsystem=resource.subsystem or "",
+                addresses={host: tuple(places) for host, places in resource.addresses.items()},
+            )
+            for name, resource in table.resources.items()
+        },
         users={
             name: model.User(name=name, keys=tuple(user.keys), role=user.role, labels=tuple(user.labels))
             for name, user in table.users.items()

@@ -83,6 +83,7 @@ def guest_table(guest: model.Guest) -> Table:
 def _device(device: model.Device) -> Table:
     counted = tuple(range(len(device.functions)))
     return _filled(
+        resource=device.resource,
         pci=device.pci,
         functions=list(device.functions),
         function_numbers=list(device.function_numbers) if device.function_numbers != counted else None,
@@ -120,6 +121,14 @@ def fleet_table(fleet: model.Fleet) -> Table:
             for name, net in fleet.networks.items()
         },
         pools={name: {"path": pool.path} for name, pool in fleet.pools.items()},
+        resources={
+            name: _filled(
+                id=resource.id,
+                subsystem=resource.subsystem,
+                addresses={host: list(places) for host, places in resource.addresses.items()},
+            )
+            for name, resource in fleet.resources.items()
+        },
         users={
             name: _filled(keys=list(user.keys), role=user.role, labels=list(user.labels))
             for name, user in fleet.users.items()

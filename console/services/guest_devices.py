@@ -59,13 +59,18 @@ def nics_of(
     return {**old.nics, nic.name: nic}
 
 
-def devices_of(fields: Fields, view: HostView, wish: GuestWish, old: Guest) -> dict[str, Device]:
-    """Return the devices of the guest that `old` becomes."""
+def devices_of(fields: Fields, fleet: Fleet, view: HostView, wish: GuestWish, old: Guest) -> dict[str, Device]:
+    """Return the devices of the guest that `old` becomes; for a resource none is picked yet."""
     before = first_device(old)
     wanted = wish.gpu.strip()
     if not wanted or wanted == "none":
         return {name: device for name, device in old.devices.items() if before is None or name != before.name}
-    slot = wanted if wanted == "any" else fields.parse("gpu", wanted, values.parse_pci_slot, "")
+    name = before.name if before is not None else GPU
+    if wanted in fleet.resources:
+        if before is not None and before.resource == wanted:
+            return dict(old.devices)
+        return {**old.devices, name: Device(name=name, pci="", resource=wanted)}
+    slot = wanted if wanted == "any" else fields.parse("gpu", wanted, _parser(fleet), "")
     if not slot or (before is not None and (before.pci == slot or (slot == "any" and before.gpu))):
         return dict(old.devices)
     try:
@@ -73,9 +78,21 @@ def devices_of(fields: Fields, view: HostView, wish: GuestWish, old: Guest) -> d
     except FleetError as error:
         fields.blame("gpu", " ".join(part for part in (error.title, error.detail, error.hint) if part))
         return dict(old.devices)
-    name = before.name if before is not None else GPU
     is_gpu = any(choice.slot == card.slot for card in passthrough.gpu_choices(view))
     return {**old.devices, name: passthrough.device_of(choice, name, gpu=is_gpu)}
+
+
+def _parser(fleet: Fleet) -> Callable[[str], str]:
+    """Return the parser of a slot, which names the resources there are where it is given what is none of both."""
+
+    def parse(text: str) -> str:
+        try:
+            return values.parse_pci_slot(text)
+        except ValueError as error:
+            known = f" Known resources: {', '.join(sorted(fleet.resources))}." if fleet.resources else ""
+            raise ValueError(f"{error}{known}") from None
+
+    return parse
 
 
 def _network(fields: Fields, fleet: Fleet, view: HostView, wanted: str) -> str:

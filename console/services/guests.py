@@ -9,6 +9,7 @@ from dataclasses import replace
 from console.domain import model, values
 from console.domain.checks import guest_breaches
 from console.domain.errors import FleetError
+from console.domain.hardware import HostHardware
 from console.domain.model import Fleet, Guest, Host
 from console.domain.observed import HostState
 from console.domain.standing import HostView
@@ -16,12 +17,22 @@ from console.services.fields import Fields, one_of, parse_line, parse_vcpus
 from console.services.guest_devices import devices_of, first_device, first_nic, nics_of
 from console.services.guest_disks import check_volumes, disks_of, first_cd, system_disk
 from console.services.nixos_guests import is_configuration, needs
+from console.services.resources import picked
 from console.services.wishes import BootChoice, GuestWish
 
 
-def guest_of(fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest | None = None) -> Guest:
-    """Return the guest that was wished for. Raises FleetError that lists every problem."""
-    guest, problems = _resolve(fleet, view, wish, editing)
+def guest_of(
+    fleet: Fleet,
+    view: HostView,
+    wish: GuestWish,
+    editing: Guest | None = None,
+    hardware: HostHardware | None = None,
+) -> Guest:
+    """Return the guest that was wished for. Raises FleetError that lists every problem.
+
+    hardware: what is known of the host's devices, from which those that are asked for by name are picked.
+    """
+    guest, problems = _resolve(fleet, view, wish, editing, hardware)
     if problems or guest is None:
         name = values.shown(wish.name) if not values.NAME.match(wish.name) else wish.name
         raise FleetError(
@@ -32,9 +43,15 @@ def guest_of(fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest | Non
     return guest
 
 
-def guest_problems(fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest | None = None) -> dict[str, str]:
+def guest_problems(
+    fleet: Fleet,
+    view: HostView,
+    wish: GuestWish,
+    editing: Guest | None = None,
+    hardware: HostHardware | None = None,
+) -> dict[str, str]:
     """Return field -> sentence for everything that is wrong with the wish; empty when it can be made."""
-    return _resolve(fleet, view, wish, editing)[1]
+    return _resolve(fleet, view, wish, editing, hardware)[1]
 
 
 UEFI_LEAST_KIB = 256 * 1024
@@ -100,7 +117,7 @@ def wish_of(host: str, guest: Guest) -> GuestWish:
         network=nic.network if nic else "none",
         address=(nic.address or "") if nic else "",
         mac=nic.mac if nic else "",
-        gpu=device.pci if device else "",
+        gpu=device.resource or device.pci if device else "",
         boot=boot,
         image=image.value if image else "",
         image_mode=image.mode.value if image else "overlay",
@@ -137,7 +154,7 @@ def _state_version(fleet: Fleet, old: Guest, kind: model.Kind) -> str | None:
 
 
 def _resolve(
-    fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest | None
+    fleet: Fleet, view: HostView, wish: GuestWish, editing: Guest | None, hardware: HostHardware | None
 ) -> tuple[Guest | None, dict[str, str]]:
     fields = Fields()
     old = editing or Guest(name="", uuid=str(uuid.uuid4()), vcpus=1, memory_kib=1)
@@ -156,7 +173,7 @@ def _resolve(
     if changed("disk", "pool", "boot", "image", "image_mode", "iso"):
         disks = disks_of(fields, fleet, view, wish, old, was)
     nics = nics_of(fields, fleet, view, wish, old, changed)
-    devices = devices_of(fields, view, wish, old) if changed("gpu") else old.devices
+    devices = devices_of(fields, fleet, view, wish, old) if changed("gpu") else old.devices
     guest = replace(
         old,
         name=name,
@@ -174,6 +191,8 @@ def _resolve(
         devices=devices,
         boot=_boot(old, wish, was, disks, nics, devices),
     )
+    if changed("gpu") or not all(device.is_picked for device in guest.devices.values()):
+        guest = _with_picks(fields, fleet, view, hardware, guest)
     facts = view.seen.facts
     if facts and facts.memory_kib is not None and guest.memory_kib > facts.memory_kib and changed("memory"):
         has = values.format_size_kib(facts.memory_kib // 1024 * 1024)
@@ -186,6 +205,16 @@ def _resolve(
         check_volumes(fields, view, guest, old)
         _check_fleet(fields, with_host_resources(fleet, view, guest), view.wanted, guest)
     return guest, fields.problems
+
+
+def _with_picks(fields: Fields, fleet: Fleet, view: HostView, hardware: HostHardware | None, guest: Guest) -> Guest:
+    if hardware is None and view.seen.state is not HostState.UP:
+        return guest  # it stays pending, and what it wishes for is picked when its host is up
+    try:
+        return picked(fleet.resources, view, hardware, guest).guest
+    except FleetError as error:
+        fields.blame("gpu", " ".join(part for part in (error.title, error.detail, error.hint) if part))
+        return guest
 
 
 def _check_name(fields: Fields, view: HostView, name: str, editing: Guest | None) -> None:

@@ -76,6 +76,8 @@ def case_of(view: HostView, hardware: HostHardware, guest: Guest, device: Device
 
 def addresses(device: Device, hardware: HostHardware) -> set[str]:
     """Return the functions that a device stands for on this host."""
+    if not device.is_picked:
+        return set()
     if device.function_numbers:
         return {f"{device.pci}.{number}" for number in device.function_numbers}
     return {function.address for function in hardware.slot(device.pci) if not function.is_bridge}

@@ -59,7 +59,7 @@ def slot_owners(view: HostView, *, except_for: str | None = None) -> dict[str, s
         if guest.key.guest == except_for:
             continue
         state = guest.state.value if guest.seen is not None else "pending"
-        slots = {device.pci for device in guest.wanted.devices.values()} if guest.wanted else set()
+        slots = {device.pci for device in guest.wanted.devices.values() if device.is_picked} if guest.wanted else set()
         slots |= {function.rpartition(".")[0] for function in guest.seen.pci} if guest.seen else set()
         for slot in slots:
             owners.setdefault(slot, f"{guest.key} ({state})")
@@ -111,13 +111,16 @@ def running_owner(view: HostView, guest: Guest) -> tuple[GuestKey, Device] | Non
 
     libvirt's QEMU driver refuses such a start by itself, its test driver does not.
     """
-    needed = {device.pci: device for device in guest.devices.values()}
     for other in view.guests:
         if other.seen is None or other.uuid == guest.uuid or other.seen.active_shape is None:
             continue
-        for function in other.seen.pci:
-            if (slot := function.rpartition(".")[0]) in needed:
-                return other.key, needed[slot]
+        for address in other.seen.pci:
+            slot, _, number = address.rpartition(".")
+            for device in guest.devices.values():
+                # Of a slot with virtual functions each is a device of its own.
+                alone = device.virtual_of and int(number) not in device.function_numbers
+                if device.pci == slot and not device.mdev and not alone:
+                    return other.key, device
     return None
 
 
@@ -127,12 +130,18 @@ def changed_device(host: Host, seen: HostObservation, guest: Guest) -> str:
         return ""
     slots = _slots(seen)
     for device in guest.devices.values():
-        found = tuple(function.pci_id for function in slots.get(device.pci, ()))
+        if not device.is_picked:
+            continue
+        alone = device.function_numbers if device.virtual_of or device.is_part else ()
+        here = slots.get(device.pci, ())
+        found = tuple(function.pci_id for function in here if not alone or function.function in alone)
         if device.functions and found != device.functions:
             there = ", ".join(found) or "nothing"
+            same = [slot for slot, here in slots.items() if tuple(f.pci_id for f in here) == device.functions]
             return (
                 f"the hardware changed: {device.pci} on {host.name} holds {there}, "
                 f"{guest.name} was made for {', '.join(device.functions)}"
+                + (f"; the same card is at {same[0]} now: choose it there" if len(same) == 1 else "")
             )
     return ""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from console.domain.errors import FleetError
+from console.domain.hardware import HostHardware
 from console.domain.model import Accel, Disk, Fleet, Guest, GuestKey, Host, ImageMode, SourceKind
 from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostObservation, HostState
@@ -17,8 +18,10 @@ from console.generate.domain_xml import domain_xml, volume_name
 from console.inventory.store import Store
 from console.services.definitions import definition
 from console.services.guests import with_host_resources
+from console.services.hardware import hardware_of
 from console.services.nixos_guests import from_base, needs
 from console.services.passthrough import changed_device, running_owner
+from console.services.resources import HardwareOf, picked, wishes
 
 COPY_TIMEOUT_S = 3600.0
 """How long the copy of an image may take; an empty volume or an overlay takes milliseconds."""
@@ -104,8 +107,11 @@ def plan_remove(store: Store, key: GuestKey, *, delete_disks: frozenset[str] = f
     )
 
 
-def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
+def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str, hardware: HardwareOf | None = None) -> Plan:
     """Return what makes these guests on their hosts as the inventory wants them; unmanaged ones are never in it.
+
+    hardware: what is known of each host's devices; what libvirt tells of them when left out. A guest that wishes for
+    a resource gets a device, which is written down beside the wish.
 
     Pending guests are made, and started if they start with their host. Changed ones are defined anew: what runs
     goes on running, and has the new definition at its next boot.
@@ -117,6 +123,7 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
     pending: list[GuestKey] = []
     noted = store.fleet
     hosts: list[str] = []
+    picks: list[str] = []
     for key in keys:
         view, host = store.guest(key), store.host(key.host)
         if view.standing is Standing.UNMANAGED or view.wanted is None:
@@ -127,32 +134,57 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str) -> Plan:
             continue
         # How the host runs guests is part of every definition: it must be written down before the first one.
         fleet = frozen_facts(store.fleet, host) if host.wanted.accel is None else store.fleet
+        guest = view.wanted
+        try:
+            if wishes(guest):
+                found = picked(fleet.resources, host, known_hardware(store, host, hardware), guest)
+                guest, reasons = found.guest, found.notes
+                warnings += reasons
+        except FleetError as error:
+            refusals.append(f"{key}: {error.title} {error.detail}".strip())
+            continue
         if view.seen is None:
             try:
-                made = _pending_steps(fleet, host, view.wanted)
-                warnings += needs(host.wanted, view.wanted)
+                made = _pending_steps(fleet, host, guest)
+                warnings += needs(host.wanted, guest)
             except FleetError as error:
                 refusals.append(f"{key}: {error.title} {error.detail}".strip())
                 continue
-        elif view.standing is Standing.CHANGED:
-            made = redefine(store.fleet, fleet, fleet.hosts[host.name], view.wanted, view.seen)
-            differences += at_next_boot(plan_differences(fleet, fleet.hosts[host.name], key, view.wanted, view.seen))
+        elif view.standing is Standing.CHANGED or guest != view.wanted:
+            made = redefine(store.fleet, fleet, fleet.hosts[host.name], guest, view.seen)
+            differences += at_next_boot(plan_differences(fleet, fleet.hosts[host.name], key, guest, view.seen))
         else:
             continue
         steps += made
+        if guest != view.wanted:
+            noted = with_guest(noted, key.host, guest)
+            picks.append(str(key))
         if made and fleet != store.fleet and host.name not in hosts:
             # Later definitions must not differ by what the host reported when the first guest was made there.
             noted = frozen_facts(noted, host)
             hosts.append(host.name)
+    done = [f"Pick devices for {', '.join(picks)}"] if picks else []
+    done += [f"Note the hardware of {', '.join(hosts)}"] if hosts else []
     return Plan(
         title=title,
-        change=inventory_change(f"Note the hardware of {', '.join(hosts)}", store.fleet, noted) if hosts else None,
+        change=inventory_change("; ".join(done), store.fleet, noted) if done else None,
         steps=tuple(steps),
         differences=tuple(differences),
         refusals=tuple(refusals),
         warnings=tuple(warnings),
         pending=tuple(pending),
     )
+
+
+def known_hardware(store: Store, host: HostView, hardware: HardwareOf | None) -> HostHardware | None:
+    """Return what is known of a host's devices: by `hardware`, or from libvirt alone."""
+    return hardware(host.name) if hardware else hardware_of(host.seen.facts, None, store.clock())
+
+
+def with_guest(fleet: Fleet, host: str, guest: Guest) -> Fleet:
+    """Return the fleet with a guest of this host as it is given."""
+    home = fleet.hosts[host]
+    return replace(fleet, hosts={**fleet.hosts, host: replace(home, guests={**home.guests, guest.name: guest})})
 
 
 def redefine(before: Fleet, after: Fleet, host: Host, guest: Guest, seen: GuestObservation) -> list[Step]:
@@ -304,6 +336,13 @@ def _make(fleet: Fleet, host: Host, seen: HostObservation, guest: Guest, *, star
 
 def _define(fleet: Fleet, host: Host, guest: Guest) -> Define:
     """What was written by hand for a guest is checked by the host's schema; the rest is known to be sound."""
+    for device in guest.devices.values():
+        if not device.is_picked:
+            raise FleetError(
+                f"{guest.name} was not defined.",
+                f"No {device.resource} was picked for its {device.name} yet: the devices of {host.name} are not known.",
+                "Try again when the host has told its devices.",
+            )
     return Define(xml=domain_xml(fleet, host, guest), validate=bool(guest.extra_xml))
 
 
@@ -342,8 +381,7 @@ def _with_guest(fleet: Fleet, view: HostView, guest: Guest) -> Fleet:
         raise FleetError(f"{view.name} is no longer in the inventory.")
     if guest.name in host.guests:
         raise FleetError(f"{view.name} already has a guest named {guest.name}.", "", "Choose another name.")
-    guests = {**host.guests, guest.name: guest}
-    return replace(fleet, hosts={**fleet.hosts, host.name: replace(host, guests=guests)})
+    return with_guest(fleet, host.name, guest)
 
 
 def frozen_facts(fleet: Fleet, view: HostView) -> Fleet:

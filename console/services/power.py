@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from console.domain.errors import FleetError
-from console.domain.model import Fleet, GuestKey
+from console.domain.model import Fleet, Guest, GuestKey
 from console.domain.move import inventory_change
 from console.domain.observed import GuestState, HostState
 from console.domain.plan import Danger, Plan, Step
 from console.domain.standing import Standing
 from console.domain.verbs import ForceOff, Reboot, Reset, Resume, Shutdown, Start, Suspend
 from console.inventory.store import Store
-from console.services.plan import autostart_step, plan_fleet, require_managed, start_refusal
+from console.services.plan import (
+    autostart_step,
+    known_hardware,
+    plan_fleet,
+    redefine,
+    require_managed,
+    start_refusal,
+    with_guest,
+)
+from console.services.resources import HardwareOf, picked, wishes
 from console.services.wishes import PowerAction
 
 SHUTDOWN_S = 120.0
@@ -58,23 +67,33 @@ DANGER = {
 }
 
 
-def plan_power(store: Store, keys: Sequence[GuestKey], action: PowerAction) -> Plan:
+def plan_power(store: Store, keys: Sequence[GuestKey], action: PowerAction, hardware: HardwareOf | None = None) -> Plan:
     """Return the plan that does `action` to these guests; those that cannot are refused by name with the reason.
 
     A pending guest that is started is made first. What is done to several guests always asks, and what hurts asks
-    for their number: of those that it is done to.
+    for their number: of those that it is done to. hardware: as of plan_fleet; a device that was picked for a resource
+    and is no longer where it was is found again, or another is picked.
     """
     keys = list(dict.fromkeys(keys))
     steps: list[Step] = []
     refusals: list[str] = []
     already: list[str] = []
+    warnings: list[str] = []
+    picks: list[str] = []
+    fleet = store.fleet
     for key in keys:
         try:
-            found = _steps(store, key, action)
-            steps += found
-            already += [] if found else [str(key)]
+            part, guest, reasons = _steps(store, key, action, hardware)
         except FleetError as error:
             refusals.append(" ".join(part for part in (error.title, error.detail, error.hint) if part))
+            continue
+        steps += part
+        already += [] if part else [str(key)]
+        warnings += reasons
+        if guest != store.guest(key).wanted:
+            fleet = with_guest(fleet, key.host, guest)
+            picks.append(str(key))
+    told = [f"Already {ALREADY[action].value}: {', '.join(already)}"] if already and steps else []
     danger = DANGER.get(action, Danger.NONE)
     if len(keys) > 1:
         danger = Danger.CONFIRM if danger is Danger.NONE else Danger.TYPE_NAME
@@ -83,9 +102,10 @@ def plan_power(store: Store, keys: Sequence[GuestKey], action: PowerAction) -> P
     whom = str(keys[0]) if len(keys) == 1 else f"{some}{len(keys)} guests"
     return Plan(
         title=f"{action.words.capitalize()} {whom}",
+        change=inventory_change(f"Pick devices for {', '.join(picks)}", store.fleet, fleet) if picks else None,
         steps=tuple(steps),
         refusals=tuple(refusals),
-        warnings=(f"Already {ALREADY[action].value}: {', '.join(already)}",) if already and steps else (),
+        warnings=(*warnings, *told),
         danger=danger if steps else Danger.NONE,
         confirm_word=keys[0].guest if len(keys) == 1 else str(touched),
     )
@@ -144,21 +164,28 @@ def _with_autostart(fleet: Fleet, keys: Sequence[GuestKey], on: bool) -> Fleet:
     return replace(fleet, hosts=hosts)
 
 
-def _steps(store: Store, key: GuestKey, action: PowerAction) -> list[Step]:
+def _steps(
+    store: Store, key: GuestKey, action: PowerAction, hardware: HardwareOf | None
+) -> tuple[list[Step], Guest, tuple[str, ...]]:
+    """Return the steps, the guest with its devices as they are picked now, and why these."""
     view, host = store.guest(key), store.host(key.host)
     guest = require_managed(view)
     if host.seen.state is not HostState.UP:
         raise FleetError(f"{key.host} is not up.", host.seen.error, f"{key} was not touched.")
     steps: list[Step] = []
+    reasons: tuple[str, ...] = ()
+    if action is PowerAction.START and view.state is not GuestState.RUNNING and wishes(guest):
+        found = picked(store.fleet.resources, host, known_hardware(store, host, hardware), guest)
+        guest, reasons = found.guest, found.notes
     if view.standing is Standing.PENDING:
         if action is not PowerAction.START:
             raise FleetError(f"{key} is pending: it is not on {key.host} yet.", "", "Start or apply it first.")
-        plan = plan_fleet(store, [key], "")
+        plan = plan_fleet(store, [key], "", hardware)
         if plan.refusals:
             raise FleetError(plan.refusals[0])
         steps += [step for step in plan.steps if not isinstance(step.verb, Start)]
     elif view.state is ALREADY.get(action):
-        return []
+        return [], guest, ()
     elif view.state not in FROM[action]:
         allowed = " or ".join(sorted(state.value for state in FROM[action] if state is not GuestState.UNKNOWN))
         raise FleetError(
@@ -166,10 +193,12 @@ def _steps(store: Store, key: GuestKey, action: PowerAction) -> list[Step]:
             f"{action.value} needs it {allowed}.",
             INSTEAD.get((action, view.state), ""),
         )
+    elif guest != view.wanted and view.seen is not None:
+        steps += redefine(store.fleet, store.fleet, store.fleet.hosts[key.host], guest, view.seen)
     if action is PowerAction.START and (why := start_refusal(host, guest)):
         raise FleetError(f"{key} was not started: {why}")
     steps.append(power_step(key, guest.uuid, action))
-    return steps
+    return steps, guest, reasons
 
 
 def power_step(key: GuestKey, uuid: str, action: PowerAction) -> Step:

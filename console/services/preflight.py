@@ -49,7 +49,7 @@ def wish_findings(
     if devices.hardware(view.name) is None:
         return {}
     try:
-        guest = guest_of(fleet, view, wish, editing)
+        guest = guest_of(fleet, view, wish, editing, devices.hardware(view.name))
     except FleetError:
         try:
             choice = choose_gpu(view, wish.gpu, except_for=editing.name if editing is not None else None)

@@ -25,6 +25,7 @@ from console.services.following import begin, follow
 from console.services.journal import request_cancel
 from console.services.memory import remember
 from console.services.preflight import checked, device_problem, device_warnings, marked, wish_findings
+from console.services.resources import reasons
 from console.services.rest import plan_rest
 from console.services.undo import Undoable, last_change, plan_undo
 from console.services.view import View
@@ -98,9 +99,10 @@ class Session(View):
         if editing is not None and wish.host != editing.host:
             return {"host": MOVED}
         view, old = self.store.host(wish.host), self._edited(editing)
-        problems = guests.guest_problems(self.store.fleet, view, wish, old)
+        hardware = self.devices.hardware(view.name)
+        problems = guests.guest_problems(self.store.fleet, view, wish, old, hardware)
         if not problems and wish.gpu:
-            guest = guests.guest_of(self.store.fleet, view, wish, old)
+            guest = guests.guest_of(self.store.fleet, view, wish, old, hardware)
             if why := device_problem(self.devices, wish.host, guest):
                 problems["gpu"] = why
         return problems
@@ -108,10 +110,14 @@ class Session(View):
     def guest_warnings(self, wish: GuestWish, editing: GuestKey | None = None) -> tuple[str, ...]:
         """Return what is worth a second thought about a wish without problems."""
         view, old = self.store.host(wish.host), self._edited(editing)
-        return self._warnings(view, guests.guest_of(self.store.fleet, view, wish, old), old)
+        return self._warnings(view, self._guest_of(view, wish, old), old)
+
+    def _guest_of(self, view: HostView, wish: GuestWish, old: Guest | None = None) -> Guest:
+        return guests.guest_of(self.store.fleet, view, wish, old, self.devices.hardware(view.name))
 
     def _warnings(self, view: HostView, guest: Guest, old: Guest | None = None) -> tuple[str, ...]:
-        return (*guests.guest_warnings(view, guest, old), *device_warnings(self.devices, view.name, guest))
+        picks = reasons(self.store.fleet.resources, view, self.devices.hardware(view.name), guest, old)
+        return (*guests.guest_warnings(view, guest, old), *picks, *device_warnings(self.devices, view.name, guest))
 
     def guest_findings(self, wish: GuestWish, editing: GuestKey | None = None) -> Mapping[str, tuple[Finding, ...]]:
         """Return device -> all that the preflight finds for a wish, complete or not; nothing while nothing is known."""
@@ -134,7 +140,7 @@ class Session(View):
     def plan_create(self, wish: GuestWish, *, start: bool) -> Plan:
         """Plan a new guest."""
         view = self.store.host(wish.host)
-        guest = guests.guest_of(self.store.fleet, view, wish)
+        guest = self._guest_of(view, wish)
         return plans.plan_create(self.store, view, guest, start=start, warnings=self._warnings(view, guest))
 
     def plan_edit(self, key: GuestKey, wish: GuestWish, mode: ApplyMode) -> Plan:
@@ -142,11 +148,11 @@ class Session(View):
         old = plans.require_managed(self.store.guest(key))
         if wish.host != key.host:
             raise FleetError(f"{key} was not changed.", f"host: {MOVED}", "Nothing was changed.")
-        return plan_edit(self.store, key, guests.guest_of(self.store.fleet, self.store.host(key.host), wish, old), mode)
+        return plan_edit(self.store, key, self._guest_of(self.store.host(key.host), wish, old), mode)
 
     def plan_power(self, keys: Sequence[GuestKey], action: PowerAction) -> Plan:
         """Plan a power action on guests."""
-        return power.plan_power(self.store, keys, action)
+        return power.plan_power(self.store, keys, action, self.devices.hardware)
 
     def plan_autostart(self, keys: Sequence[GuestKey], on: bool) -> Plan:
         """Plan to start guests with their hosts, or no longer."""

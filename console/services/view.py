@@ -109,10 +109,11 @@ class View:
         """Plan what makes one guest, one host or the whole fleet as the inventory wants it."""
         if guest is not None:
             plans.require_managed(self.store.guest(guest))
-            return plans.plan_fleet(self.store, [guest], f"Apply {guest}")
+            return plans.plan_fleet(self.store, [guest], f"Apply {guest}", self.devices.hardware)
         chosen = [self.store.host(host)] if host is not None else self.store.hosts()
         keys = [view.key for entry in chosen for view in entry.guests]
-        return plans.plan_fleet(self.store, keys, f"Apply {host}" if host else "Apply the fleet")
+        title = f"Apply {host}" if host else "Apply the fleet"
+        return plans.plan_fleet(self.store, keys, title, self.devices.hardware)
 
     async def reread(self) -> None:
         """Take over the inventory as it is on disk now. What cannot be used is marked; what was last good stays."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from console.domain.errors import InventoryError
 from console.domain.model import Fleet, Guest, Profile
 from console.inventory.files import Inventory, changed_texts, parse_inventory
 
@@ -178,3 +179,50 @@ def test_extra_xml_stays_as_it_was_written() -> None:
     text, guest = edited(trainer(xml), vcpus=2)
     assert xml in text
     assert guest.extra_xml.startswith("<!-- bites -->")
+
+
+RESOURCES = FLEET + '\n[resources.rtx3080]\nid = "10DE:2206"   # any of them\n'
+BY_PLACE = FLEET + '\n[resources.desk]\naddresses = { vhost-a = ["65:00", "3b:02.1"] }\n'
+
+
+def test_a_resource_is_an_id_or_a_list_of_places() -> None:
+    assert read("", RESOURCES).fleet.resources["rtx3080"].id == "10de:2206"
+    assert read("", BY_PLACE).fleet.resources["desk"].addresses == {"vhost-a": ("0000:65:00", "0000:3b:02.1")}
+
+
+def test_a_wish_for_a_resource_has_no_place_until_one_is_picked() -> None:
+    inventory = read(trainer(devices_gpu0='resource = "rtx3080"   # whichever\n'), RESOURCES)
+    device = guest_of(inventory).devices["gpu0"]
+    assert (device.resource, device.pci, device.is_picked) == ("rtx3080", "", False)
+    chosen = replace(device, pci="0000:65:00", functions=("10de:2206",), function_numbers=(0,), gpu=True)
+    after = with_guest(inventory, replace(guest_of(inventory), devices={"gpu0": chosen}))
+    text = changed_texts(inventory, after)["hosts/vhost-a.toml"] or ""
+    assert 'resource = "rtx3080"   # whichever\npci = "0000:65:00"\nfunctions = ["10de:2206"]\ngpu = true' in text
+
+
+@pytest.mark.parametrize(
+    ("host", "fleet", "words"),
+    [
+        (trainer(devices_gpu0='resource = "rtx"'), RESOURCES, ['"rtx" is not a resource', "Known: rtx3080"]),
+        (trainer(devices_gpu0="gpu = true"), RESOURCES, ["needs a place", "or a name"]),
+        (trainer(devices_gpu0='resource = "rtx3080"\nfunctions = ["10de:2206"]'), RESOURCES, ["functions go with pci"]),
+        ("", FLEET + "[resources.a]\n", ["resources.a", "needs either id"]),
+        ("", FLEET + '[resources.a]\nid = "10de:2206"\naddresses = { vhost-a = ["65:00"] }\n', ["and not both"]),
+        ("", FLEET + '[resources.a]\nsubsystem = "10de:2206"\naddresses = { vhost-a = ["65:00"] }\n', ["goes with id"]),
+        ("", FLEET + '[resources.a]\naddresses = { vhost-x = ["65:00"] }\n', ['"vhost-x" is not a host']),
+        ("", FLEET + '[resources.a]\naddresses = { vhost-a = ["65"] }\n', ["is not a PCI slot"]),
+        ("", FLEET + '[resources.any]\nid = "10de:2206"\n', ['"any" means something else']),
+    ],
+)
+def test_what_is_wrong_with_a_resource_is_said(host: str, fleet: str, words: list[str]) -> None:
+    try:
+        said = why(host, fleet)
+    except InventoryError as error:
+        said = str(error)
+    for word in words:
+        assert word in said
+
+
+def test_two_guests_may_wish_for_one_name() -> None:
+    wish = 'resource = "rtx3080"'
+    assert why(trainer(devices_a=wish, devices_b=wish), RESOURCES) == ""

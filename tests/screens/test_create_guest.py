@@ -116,6 +116,19 @@ async def test_a_guest_with_a_card_is_made_and_started(world: World) -> None:
         assert 'pci = "0000:b3:00"' in written and 'image = "debian-13.qcow2"' in written
 
 
+async def test_a_card_is_asked_for_by_the_name_of_a_resource(world: World) -> None:
+    with (world.session.folder / "fleet.toml").open("a") as file:
+        file.write('\n[resources.small]\nid = "10de:24b0"\n')
+    await world.session.reread()
+    async with console(world) as pilot:
+        form = CreateGuest(world.session, host="vhost-a")
+        await opened(pilot, form)
+        await fill_in(pilot, form, "thinker", gpu="small")
+        assert form.wish.gpu == "small"
+        review = text(pilot)
+        assert "gpu0: small is" in review and "0000:b3:00" in review
+
+
 async def test_create_only_does_not_start(world: World) -> None:
     async with console(world) as pilot:
         form = CreateGuest(world.session, host="vhost-a")
