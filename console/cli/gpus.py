@@ -93,6 +93,10 @@ def preflight(options: Namespace) -> int:
                 print(f"{key} has no device.")
             else:
                 _print_all(found, options.all)
+                open_ones = dict.fromkeys(f.rule for findings in found.values() for f in warnings(findings))
+                if open_ones:
+                    flags = " ".join(f"--accept {rule}" for rule in open_ones)
+                    print(f"To let the warnings stay: qd guest set {key} {flags}")
                 for line in _unread(view, [key.host]):
                     print(safe(line))
             return 1 if any(blocks(findings) for findings in found.values()) else 0

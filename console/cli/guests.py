@@ -37,7 +37,7 @@ def create(options: Namespace) -> int:
         async with session_of(options) as session:
             session.store.host(options.host)
             await see(session, [options.host])
-            await see_devices(session, [options.host], all_of_them=bool(options.gpu))
+            await see_devices(session, [options.host], all_of_them=bool(options.gpu or options.accept))
             return await carry_out(session, lambda: session.plan_create(wish, start=options.start))
 
     return run(work())
@@ -49,7 +49,7 @@ def set_guest(options: Namespace) -> int:
     async def work() -> int:
         async with session_of(options) as session:
             guest = await see_guest(session, options.name)
-            await see_devices(session, [guest.host], all_of_them=bool(options.gpu))
+            await see_devices(session, [guest.host], all_of_them=bool(options.gpu or options.accept))
             wish = session.wish_of(guest)
             given = {name: value for name in ("vcpus", "memory") if (value := getattr(options, name)) is not None}
             wish = replace(wish, **given)
@@ -173,6 +173,8 @@ def _with_facts(wish: GuestWish, options: Namespace) -> GuestWish:
         )
         if (value := getattr(options, name)) is not None
     }
+    if options.accept:
+        given["accept"] = ",".join(options.accept)
     if options.autostart is not None:
         given["autostart"] = options.autostart == "on"
     if options.iso is not None:

@@ -238,6 +238,9 @@ def _guest_facts(parser: argparse.ArgumentParser) -> None:
         metavar="PCI-SLOT|NAME|any",
         help='pass a GPU through: a slot, a resource of fleet.toml; "none" takes it away',
     )
+    parser.add_argument(
+        "--accept", action="append", metavar="CHECK", help='let a warning of "qd gpu preflight" stay; "none": no more'
+    )
     parser.add_argument("--firmware", choices=["bios", "uefi"])
     parser.add_argument("--display", choices=["none", "vnc"])
     parser.add_argument("--autostart", choices=["on", "off"])

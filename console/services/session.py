@@ -19,6 +19,7 @@ from console.drivers.base import HardwareReader, HostKeys, HostTarget, Hyperviso
 from console.inventory.schema import default_uri
 from console.services import guests, hosts, power, users
 from console.services import plan as plans
+from console.services.accepting import accepting
 from console.services.change import preview_change
 from console.services.edit import plan_edit
 from console.services.following import begin, follow
@@ -101,8 +102,11 @@ class Session(View):
         view, old = self.store.host(wish.host), self._edited(editing)
         hardware = self.devices.hardware(view.name)
         problems = guests.guest_problems(self.store.fleet, view, wish, old, hardware)
-        if not problems and wish.gpu:
-            guest = guests.guest_of(self.store.fleet, view, wish, old, hardware)
+        if not problems and (wish.gpu or wish.accept):
+            try:
+                guest = self._guest_of(view, wish, old)
+            except FleetError as error:
+                return {"gpu": " ".join(part for part in (error.detail, error.hint) if part)}
             if why := device_problem(self.devices, wish.host, guest):
                 problems["gpu"] = why
         return problems
@@ -113,7 +117,8 @@ class Session(View):
         return self._warnings(view, self._guest_of(view, wish, old), old)
 
     def _guest_of(self, view: HostView, wish: GuestWish, old: Guest | None = None) -> Guest:
-        return guests.guest_of(self.store.fleet, view, wish, old, self.devices.hardware(view.name))
+        guest = guests.guest_of(self.store.fleet, view, wish, old, self.devices.hardware(view.name))
+        return accepting(self.devices, view.name, guest, wish.accept)
 
     def _warnings(self, view: HostView, guest: Guest, old: Guest | None = None) -> tuple[str, ...]:
         picks = reasons(self.store.fleet.resources, view, self.devices.hardware(view.name), guest, old)

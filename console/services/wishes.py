@@ -21,7 +21,8 @@ class GuestWish:
     """A guest as typed. Empty text means "not given": a default where there is one, else nothing.
 
     disk: size of the boot disk ("80 GiB"), empty for none. pool, network: empty for the host's first active one.
-    address: "10.0.0.51" (the network's prefix length is added) or "10.0.0.51/24". gpu: "", "any" or a PCI slot.
+    address: "10.0.0.51" (the network's prefix length is added) or "10.0.0.51/24". gpu: "", "any", a PCI slot
+    or the name of a resource. accept: names of the preflight's rules whose warnings may stay; "none" for no more.
     image: a volume of the pool; image_mode: "overlay" or "copy". iso: a volume or an absolute path on the host.
     kernel, initrd: absolute paths on the host. kind: "plain" or "nixos", which is a machine of the flake.
     """
@@ -37,6 +38,7 @@ class GuestWish:
     address: str = ""
     mac: str = ""
     gpu: str = ""
+    accept: str = ""
     boot: BootChoice = BootChoice.EMPTY
     image: str = ""
     image_mode: str = "overlay"

@@ -13,6 +13,7 @@ from console.domain.errors import FleetError, HostUnreachable
 from console.domain.hardware import DeviceUser, HostHardware, Use
 from console.domain.model import GuestKey, Host, Ssh
 from console.domain.observed import GuestState
+from console.domain.plan import ApplyMode
 from console.domain.preflight import Verdict
 from console.domain.verbs import Start
 from console.services.devices import use_words
@@ -258,3 +259,34 @@ async def test_cards_are_worked_out_again_only_when_what_they_follow_from_change
     await world.create(gpu=RTX)
     (card,) = (each for each in world.session.devices.accelerators("vhost-a") if each.slot == RTX)
     assert card.owner == "vhost-a/new (off)"
+
+
+async def test_a_warning_that_is_accepted_stands_in_the_inventory(world: World, hardware: HostHardware) -> None:
+    world.hardware.told["vhost-a"] = hardware
+    await read(world)
+    plan = world.session.plan_create(wish(gpu=RTX, accept="d3cold"), start=True)
+    assert not any("deep sleep" in warning for warning in plan.warnings)
+    assert (await world.apply(plan)).ok
+    assert 'accepted = ["d3cold"]' in (world.folder / "hosts/vhost-a.toml").read_text()
+    (finding,) = (each for each in world.session.devices.preflight(NEW)["gpu0"] if each.rule == "d3cold")
+    assert finding.accepted
+    back = world.session.plan_edit(NEW, replace(world.session.wish_of(NEW), accept="none"), ApplyMode.NEXT_BOOT)
+    assert not back.steps and (await world.apply(back)).ok
+    assert "accepted" not in (world.folder / "hosts/vhost-a.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("accept", "words"),
+    [
+        ("fire", '"fire" is no check of the preflight. Its checks: hardware-changed, '),
+        ("iommu", "The IOMMU of vhost-a is off: no device can be passed through. This blocks: it cannot be accepted."),
+        ("boot-gpu", "No device of it is warned of boot-gpu."),
+    ],
+)
+async def test_only_a_warning_can_be_accepted(world: World, hardware: HostHardware, accept: str, words: str) -> None:
+    world.hardware.told["vhost-a"] = replace(hardware, iommu=False)
+    await read(world)
+    with pytest.raises(FleetError) as refused:
+        world.session.plan_create(wish(gpu=RTX, accept=accept), start=False)
+    assert words in " ".join((refused.value.detail, refused.value.hint))
+    assert words in world.session.guest_problems(wish(gpu=RTX, accept=accept))["gpu"]
