@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "guest",
-        ("host", "name", "vcpus", "memory", "firmware", "display", "autostart", "description"),
+        ("host", "name", "vcpus", "memory", "profile", "firmware", "display", "autostart", "description"),
     ),
     ("boot and disk", ("boot", "image", "image_mode", "iso", "kernel", "initrd", "cmdline", "disk", "pool", "kind")),
     ("network, GPU", ("network", "address", "mac", "gpu")),
@@ -37,6 +37,10 @@ PAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
 FIRMWARES = (
     Option("bios", "BIOS", ("SeaBIOS",)),
     Option("uefi", "UEFI", ("OVMF; Windows 11 and some cards need it",), note="OVMF"),
+)
+PROFILES = (
+    Option("generic", "any system", ("plain virtual hardware",)),
+    Option("windows", "Windows", ("TPM, Secure Boot, virtio drivers' CD; needs UEFI",), note="needs UEFI"),
 )
 DISPLAYS = (
     Option("none", "none", ("serial console only",)),
@@ -106,6 +110,7 @@ def page_fields(session: Session, wish: GuestWish, editing: GuestKey | None, pag
             *first,
             TextField("vcpus", "vCPUs", wish.vcpus, max_length=6),
             TextField("memory", "memory", wish.memory, max_length=20),
+            ChoiceField("profile", "made for", wish.profile, PROFILES),
             ChoiceField("firmware", "firmware", wish.firmware, FIRMWARES),
             ChoiceField("display", "display", wish.display, DISPLAYS),
             ToggleField("autostart", "autostart", wish.autostart, hint="start it with its host"),

@@ -109,7 +109,8 @@ def wished(session: Session, wish: GuestWish, width: int) -> list[Line]:
         ("gpu", gpu_sentence(session, wish)),
         (
             "besides",
-            f"{wish.firmware.upper()}, display {wish.display}, "
+            ("Windows, " if wish.profile == "windows" else "")
+            + f"{wish.firmware.upper()}, display {wish.display}, "
             + ("starts with its host" if wish.autostart else "no autostart"),
         ),
     ]

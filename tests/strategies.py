@@ -177,9 +177,9 @@ EXTRA = (
 
 
 @st.composite
-def machines(draw: st.DrawFn, vcpus: int) -> dict[str, object]:
+def machines(draw: st.DrawFn, vcpus: int, kind: Kind) -> dict[str, object]:
     """What a guest's processors, memory and firmware can be besides."""
-    profile = draw(st.sampled_from(Profile))
+    profile = Profile.GENERIC if kind is Kind.NIXOS else draw(st.sampled_from(Profile))
     firsts = draw(st.integers(0, 100))
     return {
         "profile": profile,
@@ -204,12 +204,13 @@ def guests(draw: st.DrawFn, pools: tuple[str, ...] = ("default",), networks: tup
     bootable += [f"usb:{name}" for name in own_usb]
     order = draw(st.permutations(bootable))
     vcpus = draw(st.integers(1, 16))
+    kind = draw(st.sampled_from(Kind))
     return Guest(
-        **draw(machines(vcpus)),
+        **draw(machines(vcpus, kind)),
         name=draw(names()),
         uuid=draw(uuids()),
         vcpus=vcpus,
-        kind=draw(st.sampled_from(Kind)),
+        kind=kind,
         display=draw(st.sampled_from(Display)),
         autostart=draw(st.booleans()),
         description=draw(lines()),

@@ -164,6 +164,8 @@ def _with_facts(wish: GuestWish, options: Namespace) -> GuestWish:
             "network",
             "address",
             "gpu",
+            "profile",
+            "drivers",
             "firmware",
             "display",
             "description",
@@ -173,6 +175,8 @@ def _with_facts(wish: GuestWish, options: Namespace) -> GuestWish:
         )
         if (value := getattr(options, name)) is not None
     }
+    if given.get("profile") == "windows":
+        given.setdefault("firmware", "uefi")  # Windows is started by nothing else
     if options.accept:
         given["accept"] = ",".join(options.accept)
     if options.autostart is not None:

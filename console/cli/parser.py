@@ -241,6 +241,10 @@ def _guest_facts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept", action="append", metavar="CHECK", help='let a warning of "qd gpu preflight" stay; "none": no more'
     )
+    parser.add_argument(
+        "--profile", choices=["generic", "windows"], help="windows: TPM, Secure Boot, Hyper-V's interfaces, drivers' CD"
+    )
+    parser.add_argument("--drivers", metavar="VOLUME|PATH", help="with --profile windows: the virtio-win ISO")
     parser.add_argument("--firmware", choices=["bios", "uefi"])
     parser.add_argument("--display", choices=["none", "vnc"])
     parser.add_argument("--autostart", choices=["on", "off"])

@@ -255,6 +255,8 @@ def _machine(fleet: Fleet, guest: Guest) -> Iterator[tuple[tuple[str, ...], str]
         yield ("hugepages",), f"the memory, {memory}, is no multiple of {format_size_kib(pages)}."
     if guest.profile is Profile.WINDOWS and guest.firmware is not Firmware.UEFI:
         yield ("profile",), 'Windows is started with Secure Boot: write firmware = "uefi".'
+    if guest.profile is Profile.WINDOWS and guest.kind is Kind.NIXOS:
+        yield ("profile",), 'a NixOS guest is no Windows: take the profile out, or write kind = "plain".'
     for device in guest.devices.values():
         if device.resource and device.resource not in fleet.resources:
             yield ("devices", device.name, "resource"), _unknown("resource", device.resource, fleet.resources)

@@ -9,6 +9,7 @@ from console.domain.standing import HostView
 from console.generate.domain_xml import volume_name
 from console.services.fields import Fields, free_target, one_of, preferred
 from console.services.nixos_guests import BASE, configuration_disks, is_configuration
+from console.services.windows import is_drivers
 from console.services.wishes import BootChoice, GuestWish
 
 BOOT_DISK = "boot"
@@ -23,7 +24,8 @@ def system_disk(guest: Guest) -> Disk | None:
 
 def first_cd(guest: Guest) -> Disk | None:
     """Return the CD that a form's ISO is about."""
-    return next((disk for disk in guest.disks.values() if disk.is_cdrom and not is_configuration(disk)), None)
+    others = (disk for disk in guest.disks.values() if not is_configuration(disk) and not is_drivers(disk))
+    return next((disk for disk in others if disk.is_cdrom), None)
 
 
 def disks_of(

@@ -18,6 +18,7 @@ from console.services.guest_devices import devices_of, first_device, first_nic, 
 from console.services.guest_disks import check_volumes, disks_of, first_cd, system_disk
 from console.services.nixos_guests import is_configuration, needs
 from console.services.resources import picked
+from console.services.windows import cautions, is_drivers, with_drivers
 from console.services.wishes import BootChoice, GuestWish
 
 
@@ -60,7 +61,7 @@ UEFI_LEAST_KIB = 256 * 1024
 
 def guest_warnings(view: HostView, guest: Guest, editing: Guest | None = None) -> tuple[str, ...]:
     """Return what is allowed but worth a second thought."""
-    warnings: list[str] = list(needs(view.wanted, guest, editing))
+    warnings: list[str] = [*needs(view.wanted, guest, editing), *cautions(view, guest)]
     facts = view.seen.facts
     if guest.firmware is model.Firmware.UEFI and guest.memory_kib < UEFI_LEAST_KIB:
         memory = values.format_size_kib(guest.memory_kib)
@@ -125,6 +126,7 @@ def wish_of(host: str, guest: Guest) -> GuestWish:
         kernel=guest.kernel.path if guest.kernel else "",
         initrd=(guest.kernel.initrd or "") if guest.kernel else "",
         cmdline=guest.kernel.cmdline if guest.kernel else "",
+        profile=guest.profile.value,
         firmware=guest.firmware.value,
         display=guest.display.value,
         autostart=guest.autostart,
@@ -172,12 +174,16 @@ def _resolve(
     disks = dict(old.disks)
     if changed("disk", "pool", "boot", "image", "image_mode", "iso"):
         disks = disks_of(fields, fleet, view, wish, old, was)
+    profile = fields.parse("profile", wish.profile, one_of(model.Profile), model.Profile.GENERIC)
+    if profile is model.Profile.WINDOWS and changed("profile", "drivers"):
+        disks = with_drivers(fields, view, wish.drivers.strip(), disks)
     nics = nics_of(fields, fleet, view, wish, old, changed)
     devices = devices_of(fields, fleet, view, wish, old) if changed("gpu") else old.devices
     guest = replace(
         old,
         name=name,
         kind=kind,
+        profile=profile,
         state_version=_state_version(fleet, old, kind),
         vcpus=fields.parse("vcpus", wish.vcpus.strip(), parse_vcpus, 1),
         memory_kib=fields.parse("memory", wish.memory, values.parse_size_kib, 1),
@@ -264,9 +270,11 @@ def _boot(
         gone = {f"disk:{name}" for name in old.disks.keys() - disks.keys()}
         gone |= {f"nic:{name}" for name in old.nics.keys() - nics.keys()}
         gone |= {f"device:{name}" for name in old.devices.keys() - devices.keys()}
-        return tuple(b for b in old.boot if b not in gone) + tuple(f"disk:{d}" for d in disks if d not in old.disks)
+        new = (f"disk:{name}" for name, disk in disks.items() if name not in old.disks and not is_drivers(disk))
+        return (*(entry for entry in old.boot if entry not in gone), *new)
     hard = [f"disk:{name}" for name, disk in disks.items() if not disk.is_cdrom]
-    cds = [f"disk:{name}" for name, disk in disks.items() if disk.is_cdrom and not is_configuration(disk)]
+    extra = {name for name, disk in disks.items() if is_configuration(disk) or is_drivers(disk)}
+    cds = [f"disk:{name}" for name, disk in disks.items() if disk.is_cdrom and name not in extra]
     cards = [f"nic:{name}" for name in nics]
     if wish.boot is BootChoice.PXE:
         return tuple(cards + hard)

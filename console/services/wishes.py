@@ -24,7 +24,8 @@ class GuestWish:
     address: "10.0.0.51" (the network's prefix length is added) or "10.0.0.51/24". gpu: "", "any", a PCI slot
     or the name of a resource. accept: names of the preflight's rules whose warnings may stay; "none" for no more.
     image: a volume of the pool; image_mode: "overlay" or "copy". iso: a volume or an absolute path on the host.
-    kernel, initrd: absolute paths on the host. kind: "plain" or "nixos", which is a machine of the flake.
+    kernel, initrd: absolute paths on the host. profile: "generic" or "windows"; drivers: the ISO of Windows' drivers, a
+    volume or a path, empty for what a pool has. kind: "plain" or "nixos", which is a machine of the flake.
     """
 
     host: str
@@ -46,6 +47,8 @@ class GuestWish:
     kernel: str = ""
     initrd: str = ""
     cmdline: str = ""
+    profile: str = "generic"
+    drivers: str = ""
     firmware: str = "bios"
     display: str = "none"
     autostart: bool = False

@@ -105,6 +105,7 @@ def test_a_mediated_device_keeps_the_uuid_that_it_was_first_read_with() -> None:
         (trainer("numa = -1"), ["numa"]),
         (trainer('profile = "windows"'), ["Secure Boot", 'firmware = "uefi"']),
         (trainer('profile = "bsd"'), ["profile"]),
+        (trainer('profile = "windows"\nfirmware = "uefi"\nkind = "nixos"'), ["a NixOS guest is no Windows"]),
         (trainer('extra_xml = "<watchdog>"'), ["extra_xml", "not well-formed"]),
         (trainer('extra_xml = "</devices><os/><devices>"'), ["not well-formed"]),
         (trainer("extra_xml = '<emulator>/tmp/x</emulator>'"), ["<emulator> does not belong here"]),

@@ -208,7 +208,7 @@ async def test_enter_walks_through_all_pages(world: World) -> None:
                 seen.append(focused_key(form))
         await until(pilot, lambda: form.page == REVIEW and form.plan is not None)
         assert seen == [
-            *("name", "vcpus", "memory", "firmware", "display", "autostart", "description"),
+            *("name", "vcpus", "memory", "profile", "firmware", "display", "autostart", "description"),
             *("boot", "image", "image_mode", "disk", "pool", "kind"),
             *("network", "address", "mac", "gpu"),
         ]
