@@ -51,6 +51,7 @@ TABLES = [
     "HostTable",
 ]
 TABLES += [
+    "OwnTable",
     "HardwareTable",
     "GuestTable",
     "DiskTable",

@@ -24,6 +24,7 @@ let
   address = types.strMatching "[0-9a-f.:]+/[0-9]{1,3}";
   ip = types.strMatching "[0-9a-f.:]+";
   pciSlot = types.strMatching "[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}";
+  pciFunction = types.strMatching "[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
   pciId = types.strMatching "[0-9a-f]{4}:[0-9a-f]{4}";
   uuid = types.strMatching "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
   interface = types.strMatching "[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}";
@@ -97,6 +98,16 @@ let
     part =
       withDefault false types.bool
         "It is a part of a card (a mediated device, a vGPU): the card stays with its own driver.";
+    virtualOf = optional pciFunction "The function that it is a virtual function of: it is not there before that has some.";
+    mdev = optional (types.strMatching "[A-Za-z0-9][A-Za-z0-9._-]*") "The type of a mediated device that the card makes.";
+    mdevUuid = optional uuid "Who that mediated device is.";
+    vgpu = optional types.ints.positive "The number of NVIDIA's vGPU type that the virtual function takes.";
+  };
+
+  own = {
+    pci = option pciSlot "The slot that the host keeps for itself.";
+    functions = withDefault [ ] (types.listOf pciId) "Vendor and device of each function, where they are known.";
+    containers = withDefault false types.bool "The host's containers may use it.";
   };
 
   kernel = {
@@ -232,6 +243,18 @@ in
         What is not named here is carried by the host's first card if it is the host's own network or a VLAN, and by
         none otherwise.
       '';
+      own = table own "Devices that this host keeps for itself: none of them is bound for a guest.";
+      sriov =
+        withDefault { } (types.attrsOf types.ints.positive)
+          "How many virtual functions a function has from boot on (\"0000:3b:00.0\" = 8).";
+      containerGpus = mkOption {
+        type = types.bool;
+        default = lib.any (
+          device: device.containers && lib.any (lib.hasPrefix "10de:") device.functions
+        ) (lib.attrValues fleet.host.own);
+        defaultText = lib.literalMD "whether one of `fleet.host.own` is NVIDIA's and for containers";
+        description = "NVIDIA's driver and container toolkit are there: containers name the cards by CDI.";
+      };
       kernelParams = mkOption {
         type = types.listOf types.str;
         default =

@@ -24,7 +24,7 @@ def _mended(fleet: Fleet) -> Fleet:
     machines = set(fleet.hosts)
     for number, (name, host) in enumerate(sorted(fleet.hosts.items())):
         guests: dict[str, Guest] = {}
-        slots: set[str] = set()
+        slots = {device.pci for device in host.own.values()}
         for place, guest in enumerate(host.guests.values()):
             if guest.name in machines:
                 continue

@@ -25,6 +25,7 @@ from console.domain.model import (
     Kind,
     Network,
     Nic,
+    OwnDevice,
     Pool,
     Profile,
     Resource,
@@ -225,6 +226,21 @@ def guests(draw: st.DrawFn, pools: tuple[str, ...] = ("default",), networks: tup
     )
 
 
+@st.composite
+def own_devices(draw: st.DrawFn) -> dict[str, OwnDevice]:
+    """What a host keeps for itself."""
+    slots = draw(st.lists(st.sampled_from(("0000:65:00", "0000:66:00")), max_size=2, unique=True))
+    return {
+        f"own{place}": OwnDevice(
+            name=f"own{place}",
+            pci=slot,
+            functions=draw(st.sampled_from(((), ("10de:2206", "10de:1aef")))),
+            containers=draw(st.booleans()),
+        )
+        for place, slot in enumerate(slots)
+    }
+
+
 def resources() -> st.SearchStrategy[Resource]:
     """Names for devices, by id."""
     return st.builds(
@@ -275,6 +291,8 @@ def fleets(draw: st.DrawFn) -> Fleet:
             hardware=Hardware(cpu=draw(st.none() | lines()), memory_kib=draw(st.none() | st.integers(1, 2**40))),
             guests={key: value for key, value in own.items() if key not in machines},
             state_version=draw(st.none() | st.just("25.05")),
+            own=draw(own_devices()),
+            sriov=draw(st.dictionaries(st.sampled_from(("0000:3b:00.0", "0000:3b:00.1")), st.integers(1, 64))),
         )
     return Fleet(
         name=draw(names()),

@@ -117,6 +117,10 @@ def host_breaches(fleet: Fleet, host: Host) -> Iterator[Breach]:
     """Yield what is wrong with one host and its guests by themselves. Of the fleet only its head is used."""
     yield from _host_itself(fleet, host)
     owners: dict[str, str] = {}
+    kept = {device.pci: device.name for device in host.own.values()}
+    if len(kept) != len(host.own):
+        twice = next(each for each in host.own.values() if kept[each.pci] != each.name)
+        yield Breach(host.name, ("own", twice.name, "pci"), f"{twice.pci} is own.{kept[twice.pci]} already.")
     volumes: dict[tuple[str, str], str] = {}
     for guest in host.guests.values():
         path = ("guests", guest.name)
@@ -136,6 +140,12 @@ def host_breaches(fleet: Fleet, host: Host) -> Iterator[Breach]:
             place = (*path, "devices", device.name)
             if why := _unreported(host, device):
                 yield Breach(host.name, (*place, "pci"), why)
+            if (own := kept.get(device.pci)) is not None and not device.is_part and not device.virtual_of:
+                yield Breach(
+                    host.name,
+                    (*place, "pci"),
+                    f"{host.name} keeps {device.pci} for itself (own.{own}). Take it out there, or choose another.",
+                )
             for claim in _claims(device):
                 holder = owners.setdefault(claim, guest.name)
                 if holder != guest.name or claimed[claim] > 1:

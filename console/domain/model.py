@@ -213,12 +213,26 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDevice:
+    """A slot that its host keeps for itself: no guest gets it. containers: the host's containers may use it, by CDI.
+
+    functions: (vendor:device, ...), as of a guest's device; empty where nobody wrote them down.
+    """
+
+    name: str
+    pci: str
+    functions: tuple[str, ...] = ()
+    containers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One hypervisor and the guests whose home it is.
 
     address: interface address with prefix ("10.0.0.11/24"). uri: libvirt's, never with a query that weakens SSH.
     accel: None until it was found by trying. disk: where NixOS is installed, by a name that stays, never /dev/sda.
     uplinks: network -> MAC address of the card that carries it. netboot: the entry of fleet.toml that it boots.
+    own: the devices that it keeps for itself. sriov: function ("0000:3b:00.0") -> how many virtual functions it has.
     """
 
     name: str
@@ -234,6 +248,8 @@ class Host:
     system: str = "x86_64-linux"
     disk: str | None = None
     uplinks: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, OwnDevice] = field(default_factory=dict)
+    sriov: Mapping[str, int] = field(default_factory=dict)
     netboot: str | None = None
 
 

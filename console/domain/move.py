@@ -17,7 +17,7 @@ from console.domain.plan import InventoryChange
 
 HEAD = ("name", "id", "state_version", "ssh", "netboot", "resources")
 
-ASIDE = frozenset({"autostart", "labels", "accel", "hardware"})
+ASIDE = frozenset({"autostart", "labels", "accel", "hardware", "sriov"})
 """Facts of guests and hosts that nothing else there depends on: changing one is no obstacle to changing others."""
 
 T = TypeVar("T")

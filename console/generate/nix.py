@@ -120,6 +120,11 @@ def machine_data(fleet: Fleet, host: Host) -> dict[str, Value]:
                 "sshHostKey": host.ssh_host_key,
                 "disk": host.disk,
                 "uplinks": host.uplinks,
+                "own": {
+                    name: {"pci": device.pci, "functions": device.functions, "containers": device.containers}
+                    for name, device in host.own.items()
+                },
+                "sriov": host.sriov,
                 "hardware": {
                     "cpu": host.hardware.cpu,
                     "memoryKib": host.hardware.memory_kib,
@@ -291,7 +296,11 @@ def _guest(fleet: Fleet, guest: Guest) -> dict[str, Value]:
                 "functions": device.functions,
                 "functionNumbers": device.function_numbers,
                 "gpu": device.gpu,
-                "part": bool(device.mdev) or device.vgpu is not None,
+                "part": device.is_part,
+                "virtualOf": device.virtual_of or None,
+                "mdev": device.mdev or None,
+                "mdevUuid": device.mdev_uuid or None,
+                "vgpu": device.vgpu,
             }
             for name, device in guest.devices.items()
             if device.is_picked

@@ -90,6 +90,17 @@ class ResourceTable(Table):
         return self
 
 
+class OwnTable(Table):
+    """[own.NAME]"""
+
+    pci: PciSlot
+    """The slot that the host keeps for itself: no guest gets it."""
+    functions: list[PciId] = []
+    """Vendor and device of each function: an NVIDIA card's make its containers' toolkit come along."""
+    containers: bool = False
+    """The host's containers may use it, by CDI."""
+
+
 class UsbTable(Table):
     """[guests.NAME.usb.NAME]"""
 

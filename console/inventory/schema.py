@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from console.domain import model, values
-from console.inventory.device_schema import DeviceTable, ResourceTable, UsbTable, device_of
+from console.inventory.device_schema import DeviceTable, OwnTable, ResourceTable, UsbTable, device_of
 from console.inventory.kinds import (
     Address,
     Bridge,
@@ -21,6 +21,7 @@ from console.inventory.kinds import (
     Line,
     Mac,
     Name,
+    PciFunction,
     PciId,
     PciSlot,
     Sha256,
@@ -200,6 +201,10 @@ class HostTable(Table):
     """The disk that NixOS is installed on, wiped then: /dev/disk/by-id/... Left out: file systems written by hand."""
     uplinks: dict[Name, Mac] = {}
     """Which card carries a network, by its MAC address; its first card where a network is not named here."""
+    own: dict[Name, OwnTable] = {}
+    """Devices that it keeps for itself, by name."""
+    sriov: dict[PciFunction, Annotated[int, Field(ge=1, le=65535)]] = {}
+    """How many virtual functions its cards have, from each boot on."""
     netboot: Name | None = None
     """What it boots from the network: "installer", which wipes its disk, or an entry of [netboot.entries]."""
     hardware: HardwareTable = Field(default_factory=HardwareTable)
@@ -370,6 +375,13 @@ def host_of(name: str, table: HostTable, fleet: model.Fleet) -> model.Host:
         system=table.system,
         disk=table.disk,
         uplinks=table.uplinks,
+        own={
+            key: model.OwnDevice(
+                name=key, pci=device.pci, functions=tuple(device.functions), containers=device.containers
+            )
+            for key, device in table.own.items()
+        },
+        sriov=table.sriov,
         netboot=table.netboot,
         hardware=model.Hardware(
             cpu=table.hardware.cpu,

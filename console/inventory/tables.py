@@ -29,6 +29,11 @@ def host_table(host: model.Host) -> Table:
         disk=host.disk,
         netboot=host.netboot,
         uplinks=dict(host.uplinks),
+        sriov=dict(host.sriov),
+        own={
+            name: _filled(pci=device.pci, functions=list(device.functions), containers=device.containers)
+            for name, device in host.own.items()
+        },
         hardware=_filled(
             cpu=host.hardware.cpu,
             memory=host.hardware.memory_kib and format_size_kib(host.hardware.memory_kib),

@@ -17,7 +17,7 @@ from console.domain.preflight.case import bytes_shown
 from console.domain.standing import HostView
 from console.drivers.base import HardwareReader
 from console.inventory.store import Store
-from console.services.hardware import case_of, hardware_of, owners_of
+from console.services.hardware import case_of, hardware_of, kept_for, owners_of
 from console.services.passthrough import CONSOLE_CHIPS
 
 ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1, firmware=Firmware.UEFI)
@@ -212,6 +212,8 @@ class Devices:
                 continue  # virtual functions are told with their card
             holder = next((owners[f.address] for f in functions if f.address in owners), None)
             groups = {function.group for function in functions if function.group is not None}
+            own = next((each for each in view.wanted.own.values() if each.pci == slot), None)
+            kept = f"{view.name} itself ({kept_for(own)})" if own is not None else ""
             guest = self._wanted(view, holder) or ANY_GUEST
             device = next((d for d in guest.devices.values() if d.pci == slot), Device(name="", pci=slot))
             cards.append(
@@ -220,7 +222,7 @@ class Devices:
                     slot=slot,
                     title=functions[0].title,
                     functions=functions,
-                    owner=f"{holder[0]} ({holder[1]})" if holder else "",
+                    owner=f"{holder[0]} ({holder[1]})" if holder else kept,
                     findings=preflight(case_of(view, hardware, guest, device)),
                     others=tuple(
                         other

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from console.domain.hardware import HostHardware, PciFunction, cpu_numbers
-from console.domain.model import Device, Guest, GuestKey
+from console.domain.model import Device, Guest, GuestKey, Host, OwnDevice
 from console.domain.observed import HostFacts, PciDevice
 from console.domain.preflight import Case
 from console.domain.standing import HostView
@@ -50,6 +50,21 @@ def owners_of(view: HostView, hardware: HostHardware) -> dict[str, tuple[GuestKe
     return owners
 
 
+def kept_for(device: OwnDevice) -> str:
+    """Return what a host keeps a device for ("own.gpu0, for containers")."""
+    return f"own.{device.name}{', for containers' if device.containers else ''}"
+
+
+def kept_of(host: Host, hardware: HostHardware) -> dict[str, str]:
+    """Return function -> what for, of the devices that the host keeps for itself."""
+    return {
+        function.address: kept_for(device)
+        for device in host.own.values()
+        for function in hardware.slot(device.pci)
+        if function.physical is None
+    }
+
+
 def case_of(view: HostView, hardware: HostHardware, guest: Guest, device: Device) -> Case:
     """Return what the preflight of one device of a guest looks at."""
     mine = next((other for other in view.guests if other.uuid == guest.uuid), None)
@@ -68,6 +83,8 @@ def case_of(view: HostView, hardware: HostHardware, guest: Guest, device: Device
         device=device,
         owners={address: f"{key} ({state})" for address, (key, state) in others.items()},
         pinned=pinned,
+        kept=kept_of(view.wanted, hardware),
+        sriov=view.wanted.sriov,
         running=seen is not None
         and seen.active_shape is not None
         and any(function.rpartition(".")[0] == device.pci for function in seen.pci),

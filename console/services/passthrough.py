@@ -8,6 +8,7 @@ from console.domain.errors import FleetError
 from console.domain.model import Accel, Device, Guest, GuestKey, Host
 from console.domain.observed import HostObservation, PciDevice
 from console.domain.standing import HostView
+from console.services.hardware import kept_for
 from console.services.wishes import GpuChoice
 
 GPU_CLASSES = ("0x03", "0x12")
@@ -33,6 +34,8 @@ def device_choices(view: HostView, *, except_for: str | None = None) -> tuple[Gp
             continue
         first = functions[0]
         owner = owners.get(slot)
+        own = next((each for each in view.wanted.own.values() if each.pci == slot), None)
+        refusal = f"kept by {view.name} for itself ({kept_for(own)})" if own is not None else ""
         choices.append(
             GpuChoice(
                 slot=slot,
@@ -43,7 +46,7 @@ def device_choices(view: HostView, *, except_for: str | None = None) -> tuple[Gp
                 numa_node=first.numa_node,
                 driver=first.driver or _unbound(view.seen),
                 owner=owner.partition(" ")[0] if owner else None,
-                refusal=f"taken by {owner}" if owner else _refusal(view.seen, slot, functions),
+                refusal=f"taken by {owner}" if owner else refusal or _refusal(view.seen, slot, functions),
             )
         )
     return tuple(choices)

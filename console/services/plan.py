@@ -19,6 +19,7 @@ from console.inventory.store import Store
 from console.services.definitions import definition
 from console.services.guests import with_host_resources
 from console.services.hardware import hardware_of
+from console.services.host_needs import host_needs
 from console.services.nixos_guests import from_base, needs
 from console.services.passthrough import changed_device, running_owner
 from console.services.resources import HardwareOf, picked, wishes
@@ -147,6 +148,8 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str, hardware: Har
             try:
                 made = _pending_steps(fleet, host, guest)
                 warnings += needs(host.wanted, guest)
+                if guest.devices:
+                    warnings += host_needs(host.wanted, known_hardware(store, host, hardware), guest)
             except FleetError as error:
                 refusals.append(f"{key}: {error.title} {error.detail}".strip())
                 continue

@@ -23,6 +23,7 @@ from console.services.accepting import accepting
 from console.services.change import preview_change
 from console.services.edit import plan_edit
 from console.services.following import begin, follow
+from console.services.host_needs import host_needs
 from console.services.journal import request_cancel
 from console.services.memory import remember
 from console.services.preflight import checked, device_problem, device_warnings, marked, wish_findings
@@ -121,8 +122,10 @@ class Session(View):
         return accepting(self.devices, view.name, guest, wish.accept)
 
     def _warnings(self, view: HostView, guest: Guest, old: Guest | None = None) -> tuple[str, ...]:
-        picks = reasons(self.store.fleet.resources, view, self.devices.hardware(view.name), guest, old)
-        return (*guests.guest_warnings(view, guest, old), *picks, *device_warnings(self.devices, view.name, guest))
+        hardware = self.devices.hardware(view.name)
+        picks = reasons(self.store.fleet.resources, view, hardware, guest, old)
+        told = (*picks, *host_needs(view.wanted, hardware, guest, old))
+        return (*guests.guest_warnings(view, guest, old), *told, *device_warnings(self.devices, view.name, guest))
 
     def guest_findings(self, wish: GuestWish, editing: GuestKey | None = None) -> Mapping[str, tuple[Finding, ...]]:
         """Return device -> all that the preflight finds for a wish, complete or not; nothing while nothing is known."""

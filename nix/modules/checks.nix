@@ -121,7 +121,7 @@ let
       else
         refuse (strange != [ ]) key
           "${concatStringsSep ", " strange} is not at ${device.pci}: the hardware report has ${list seen} there."
-    ) (filterAttrs (_: device: !device.part) guest.devices);
+    ) (filterAttrs (_: device: !device.part && device.virtualOf == null) guest.devices);
 
   hostItself =
     [

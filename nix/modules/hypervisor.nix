@@ -9,8 +9,10 @@ in
   imports = [
     ./machine.nix
     ./bridges.nix
+    ./containers.nix
     ./disk.nix
     ./domains.nix
+    ./parts.nix
     ./vfio.nix
   ];
 

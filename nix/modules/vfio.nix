@@ -21,13 +21,17 @@ let
   inherit (config) fleet;
   report = fleet.host.hardware.pci;
 
+  own = map (device: device.pci) (lib.attrValues fleet.host.own);
+  # A part's card stays with its driver, and a virtual function is not there yet: libvirt takes it at the guest's start.
+  isHeld = device: !device.part && device.virtualOf == null && !elem device.pci own;
+
   wanted = listToAttrs (
     concatMap (
       guest:
       map (device: {
         name = device.pci;
         value = device;
-      }) (lib.filter (device: !device.part) (lib.attrValues guest.devices))
+      }) (lib.filter isHeld (lib.attrValues guest.devices))
     ) (lib.attrValues fleet.guests)
   );
   # What the host keeps for itself, or would: none of it may have an id that is bound.

@@ -148,6 +148,15 @@ def test_a_card_that_another_has(tmp_path: Path) -> None:
         assert verdict(replace(case(tree), running=True), "in-use") is OK
 
 
+def test_a_card_that_the_host_keeps_for_itself(tmp_path: Path) -> None:
+    kept = replace(case(Tree(tmp_path, [*HOST, *rtx("65", 28)])), kept={"0000:65:00.0": "own.gpu0, for containers"})
+    assert verdict(kept, "in-use") is BLOCK
+    assert "vhost-a keeps 0000:65:00.0 for itself (own.gpu0, for containers): no guest gets it." in (
+        found(kept, "in-use").sentence
+    )
+    assert "[own] in hosts/vhost-a.toml" in found(kept, "in-use").remedy
+
+
 def test_the_card_the_machine_boots_on(tmp_path: Path) -> None:
     only = Tree(tmp_path / "only", [BRIDGE, NIC, DISK, *rtx("65", 28, driver="nouveau", boot_vga=1)])
     only.write("proc/fb", "0 EFI VGA\n")
@@ -179,6 +188,9 @@ def test_a_card_that_is_split(tmp_path: Path) -> None:
     assert verdict(whole, "whole-card") is BLOCK
     assert "0000:65:10.0" in found(whole, "whole-card").evidence
     one = case(tree, Device(name="nic", pci="0000:65:10", functions=("8086:10ca",), function_numbers=(0,)))
+    assert verdict(one, "sr-iov") is WARNING
+    assert '"0000:65:00.0" = 1' in found(one, "sr-iov").remedy
+    one = replace(one, sriov={"0000:65:00.0": 1})
     assert (verdict(one, "whole-card"), verdict(one, "sr-iov"), verdict(one, "functions")) == (OK, OK, OK)
     gone = case(Tree(tmp_path / "gone", [*HOST, replace(card, virtual=()), part]), one.device)
     assert verdict(gone, "sr-iov") is BLOCK

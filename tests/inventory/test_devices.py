@@ -227,3 +227,42 @@ def test_what_is_wrong_with_a_resource_is_said(host: str, fleet: str, words: lis
 def test_two_guests_may_wish_for_one_name() -> None:
     wish = 'resource = "rtx3080"'
     assert why(trainer(devices_a=wish, devices_b=wish), RESOURCES) == ""
+
+
+OWN = '[own.gpu0]\npci = "65:00"   # for the models\nfunctions = ["10de:2206"]\ncontainers = true\n'
+
+
+def test_a_host_keeps_devices_and_has_virtual_functions() -> None:
+    inventory = read('[sriov]\n"3B:00.0" = 8   # as many as there are desks\n\n' + OWN)
+    inventory.require_sound()
+    host = inventory.fleet.hosts["vhost-a"]
+    assert host.sriov == {"0000:3b:00.0": 8}
+    assert (host.own["gpu0"].pci, host.own["gpu0"].functions, host.own["gpu0"].containers) == (
+        "0000:65:00",
+        ("10de:2206",),
+        True,
+    )
+    after = replace(inventory.fleet, hosts={"vhost-a": replace(host, labels=("gpu",))})
+    text = changed_texts(inventory, after)["hosts/vhost-a.toml"] or ""
+    assert '"3B:00.0" = 8   # as many as there are desks' in text and OWN in text
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (OWN + trainer(devices_gpu0=CARD), ["vhost-a keeps 0000:65:00 for itself (own.gpu0)"]),
+        (OWN + OWN.replace("gpu0", "gpu1"), ["0000:65:00 is own.gpu1 already"]),
+        ('[sriov]\n"3b:00.0" = 0\n', ["sriov"]),
+        ('[sriov]\n"3b:00" = 4\n', ["is not a PCI function"]),
+        ('[own.gpu0]\npci = "65"\n', ["is not a PCI slot"]),
+    ],
+)
+def test_what_is_wrong_with_a_host_s_own_devices_is_said(host: str, words: list[str]) -> None:
+    said = why(host)
+    for word in words:
+        assert word in said
+
+
+def test_parts_of_a_kept_card_may_be_a_guest_s() -> None:
+    part = 'pci = "65:00"\nfunctions = ["10de:2206"]\nmdev = "nvidia-63"\n'
+    assert why(OWN + trainer(devices_gpu0=part)) == ""

@@ -29,6 +29,7 @@ from console.domain.model import (
     Kind,
     Network,
     Nic,
+    OwnDevice,
     Pool,
     User,
 )
@@ -241,6 +242,67 @@ def test_a_part_of_a_card_leaves_the_card_with_its_driver(tmp_path: Path) -> Non
     part = replace(slot("gpu0", "0000:65:00", RTX), mdev="nvidia-63", mdev_uuid="1ef07ff9-0368-40d8-92d6-1e34bd95551f")
     write(tmp_path, fleet_of(host("vhost-a", guest("one", devices={"gpu0": part}))))
     assert "kernelModules" not in evaluated(f"{of('vhost-a')}.settings.boot.initrd", tmp_path)
+
+
+UUID = "1ef07ff9-0368-40d8-92d6-1e34bd95551f"
+
+
+def test_cards_are_parted_anew_at_each_boot(tmp_path: Path) -> None:
+    port = replace(slot("nic0", "0000:3b:02", "8086:154c"), function_numbers=(1,), virtual_of="0000:3b:00.0")
+    ada = replace(slot("gpu1", "0000:81:00", "10de:26b9"), function_numbers=(4,), virtual_of="0000:81:00.0", vgpu=1147)
+    part = replace(slot("gpu0", "0000:65:00", RTX), mdev="nvidia-63", mdev_uuid=UUID)
+    devices = {each.name: each for each in (part, port, ada)}
+    parted = host(
+        "vhost-a",
+        guest("one", devices=devices),
+        sriov={"0000:3b:00.0": 8, "0000:81:00.0": 2},
+        hardware=Hardware(pci={"0000:65:00": (RTX,)}),
+    )
+    write(tmp_path, fleet_of(parted))
+    settings = evaluated(f"{of('vhost-a')}.settings", tmp_path)
+    unit = settings["systemd"]["services"]["fleet-parts"]
+    assert "libvirtd.service" in unit["before"]
+    lines = [line for line in unit["script"].splitlines() if re.match("(virtual|vgpu|mediated) ", line)]
+    assert lines == [
+        "virtual 0000:3b:00.0 8",
+        "virtual 0000:81:00.0 2",
+        "vgpu 0000:81:00.4 1147",
+        f"mediated 0000:65:00.0 nvidia-63 {UUID}",
+    ]
+    # None of them is there before the host's own drivers are, or is vfio-pci's to hold.
+    assert "vfio" not in json.dumps(settings["boot"])
+
+
+def test_a_card_for_the_host_s_containers_stays_with_its_driver(tmp_path: Path) -> None:
+    own = OwnDevice(name="gpu0", pci="0000:65:00", functions=(RTX, SOUND), containers=True)
+    other = slot("gpu0", "0000:b3:00", A4000)
+    report = Hardware(pci={"0000:65:00": (RTX, SOUND), "0000:b3:00": (A4000,)})
+    write(
+        tmp_path, fleet_of(host("vhost-a", guest("one", devices={"gpu0": other}), own={"gpu0": own}, hardware=report))
+    )
+    settings = evaluated(f"{of('vhost-a')}.settings", tmp_path)
+    assert settings["hardware"]["nvidia-container-toolkit"] == {"enable": True}
+    assert settings["services"]["xserver"]["videoDrivers"] == ["nvidia"]
+    assert f"vfio-pci.ids={A4000}" in settings["boot"]["kernelParams"]
+    assert "0000:65:00" not in json.dumps(settings["boot"])
+    (tmp_path / "machines/vhost-a.nix").write_text("{ fleet.host.containerGpus = false; }")
+    assert "nvidia-container-toolkit" not in evaluated(f"{of('vhost-a')}.settings.hardware", tmp_path)
+
+
+def test_a_kept_card_is_not_bound_even_where_the_inventory_was_not_checked(tmp_path: Path) -> None:
+    own = OwnDevice(name="gpu0", pci="0000:65:00", functions=(RTX,))
+    taken = guest("one", devices={"gpu0": slot("gpu0", "0000:65:00", RTX)})
+    write(tmp_path, fleet_of(host("vhost-a", taken, own={"gpu0": own})))
+    settings = evaluated(f"{of('vhost-a')}.settings", tmp_path)
+    assert "vfio" not in json.dumps(settings["boot"])
+    assert "nvidia-container-toolkit" not in settings["hardware"]
+
+
+def test_a_guest_whose_device_was_not_picked_yet_is_not_defined(tmp_path: Path) -> None:
+    waiting = guest("one", devices={"gpu0": Device(name="gpu0", pci="", resource="rtx3080")})
+    write(tmp_path, fleet_of(host("vhost-a", waiting, guest("two"))))
+    files = evaluated(f"{of('vhost-a')}.settings.environment.etc", tmp_path)
+    assert "fleet/guests/two.xml" in files and "fleet/guests/one.xml" not in files
 
 
 def test_a_guest_has_its_addresses_by_mac_and_the_name_before_the_dot(settings: Any) -> None:

@@ -413,3 +413,68 @@ def test_a_login_that_asks_for_another_program_is_refused(tmp_path: Path, comman
         "sh", SCRIPTS / "console-login.sh", "operator", "/srv/fleet", "false", env={"SSH_ORIGINAL_COMMAND": command}
     )
     assert (done.returncode, done.stderr) == (126, "Only qd can be run here, such as: qd status\n")
+
+
+# Parts of cards
+
+UUID = "1ef07ff9-0368-40d8-92d6-1e34bd95551f"
+
+
+def parted(root: Path, shell: list[str], *lines: str) -> subprocess.CompletedProcess[str]:
+    """What the host's unit does with these lines, on a sysfs below `root`; it runs with set -e, as NixOS has it."""
+    body = (SCRIPTS / "host-parts.sh").read_text()
+    script = f"set -e\nSYS={root}\nWAIT_S=0\n{body}\n" + "\n".join(lines) + '\nexit "$failed"\n'
+    return run(*shell, "-c", script)
+
+
+def pci_function(root: Path, address: str, files: Mapping[str, str]) -> Path:
+    folder = root / "bus/pci/devices" / address
+    for name, text in files.items():
+        write(folder / name, text)
+    return folder
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[-1])
+def test_cards_are_parted_and_what_is_there_stays(tmp_path: Path, shell: list[str]) -> None:
+    port = pci_function(tmp_path, "0000:3b:00.0", {"sriov_numvfs": "0\n", "driver/x": ""})
+    ada = pci_function(tmp_path, "0000:81:00.4", {"nvidia/current_vgpu_type": "0\n"})
+    tesla = pci_function(tmp_path, "0000:65:00.0", {"mdev_supported_types/nvidia-63/create": ""})
+    lines = ("virtual 0000:3b:00.0 8", "vgpu 0000:81:00.4 1147", f"mediated 0000:65:00.0 nvidia-63 {UUID}")
+    done = parted(tmp_path, shell, *lines)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (port / "sriov_numvfs").read_text() == "8\n"
+    assert (ada / "nvidia/current_vgpu_type").read_text() == "1147\n"
+    assert (tesla / "mdev_supported_types/nvidia-63/create").read_text() == f"{UUID}\n"
+    write(tesla / "mdev_supported_types/nvidia-63/create")
+    write(tmp_path / "bus/mdev/devices" / UUID / "uevent")
+    done = parted(tmp_path, shell, *lines)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tesla / "mdev_supported_types/nvidia-63/create").read_text() == "", "it is there: nothing is asked for"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[-1])
+def test_what_cannot_be_parted_is_said_and_the_rest_is_done(tmp_path: Path, shell: list[str]) -> None:
+    used = pci_function(tmp_path, "0000:3b:00.0", {"sriov_numvfs": "4\n", "driver/x": ""})
+    pci_function(tmp_path, "0000:04:00.0", {"driver/x": ""})
+    ada = pci_function(tmp_path, "0000:81:00.4", {"nvidia/current_vgpu_type": "0\n"})
+    done = parted(
+        tmp_path,
+        shell,
+        "virtual 0000:3b:00.0 8",
+        "virtual 0000:04:00.0 2",
+        "virtual 0000:99:00.0 2",
+        f"mediated 0000:65:00.0 nvidia-63 {UUID}",
+        "vgpu 0000:82:00.4 1147",
+        "vgpu 0000:81:00.4 1147",
+    )
+    assert done.returncode == 1
+    assert (used / "sriov_numvfs").read_text() == "4\n", "a guest may have one of them"
+    assert (ada / "nvidia/current_vgpu_type").read_text() == "1147\n"
+    for words in (
+        "0000:3b:00.0 has 4 virtual functions and is to have 8: that needs a reboot.",
+        "0000:04:00.0 cannot be parted",
+        "0000:99:00.0 cannot be parted",
+        "0000:65:00.0 makes no nvidia-63",
+        "0000:82:00.4 takes no vGPU type",
+    ):
+        assert words in done.stderr

@@ -37,6 +37,8 @@ memory = "1 GiB"
 resource = "rtx3080"
 """
 
+PARTED = PENDING.replace('resource = "rtx3080"', 'pci = "66:00"\nfunctions = ["10de:1bb3"]\nmdev = "nvidia-63"\n')
+
 
 def twin(slot: str = SECOND) -> tuple[object, ...]:
     return pci_card(slot, ["10de:2206", "10de:1aef"], ["0x030000", "0x040300"], product="GeForce RTX 3080", group=29)
@@ -150,6 +152,40 @@ async def test_virtual_functions_are_picked_one_by_one(world: World, tmp_path: P
         ("0000:3b:02", (1,), "0000:3b:00.0"),
     ]
     assert "No port is free" in world.session.guest_problems(wish(name="three", gpu="port"))["gpu"]
+
+
+async def test_a_card_that_its_host_keeps_is_no_guest_s(world: World) -> None:
+    world.host.pci = (*CARDS, *twin())  # type: ignore[assignment]
+    await named(world)
+    file = world.folder / "hosts/vhost-a.toml"
+    file.write_text(file.read_text() + '\n[own.gpu0]\npci = "65:00"\ncontainers = true\n')
+    await world.session.reread()
+    problem = world.session.guest_problems(wish(gpu=RTX))["gpu"]
+    assert "kept by vhost-a for itself (own.gpu0, for containers)" in problem
+    plan = world.session.plan_create(wish(gpu="rtx3080"), start=False)
+    assert any(f"vhost-a keeps {RTX}.0 for itself (own.gpu0, for containers)" in each for each in plan.warnings)
+    assert (await world.apply(plan)).ok
+    assert guest(world).devices["gpu0"].pci == SECOND
+    (card,) = (card for card in world.session.devices.accelerators("vhost-a") if card.slot == RTX)
+    assert card.owner == "vhost-a itself (own.gpu0, for containers)"
+
+
+async def test_what_the_host_has_to_do_first_is_said(world: World, tmp_path: Path) -> None:
+    await named(world)
+    world.hardware.told["vhost-a"] = Tree(tmp_path / "root", [*HOST, *rtx("65", 28, driver="nouveau")]).read()
+    await world.session.devices.read(["vhost-a"], timeout_s=1)
+    said = " ".join(world.session.plan_create(wish(gpu=RTX), start=False).warnings)
+    assert (
+        f"gpu0: {RTX} is on nouveau, snd_hda_intel now." in said and "needs a deploy and a reboot of the host" in said
+    )
+    world.hardware.told["vhost-a"] = Tree(tmp_path / "held", [*HOST, *rtx("65", 28)]).read()
+    await world.session.devices.read(["vhost-a"], timeout_s=1)
+    plan = world.session.plan_create(wish(gpu=RTX), start=False)
+    assert "reboot of the host" not in " ".join(plan.warnings)
+    assert (await world.apply(plan)).ok
+    await by_hand(world, PARTED)
+    said = " ".join(world.session.plan_fleet(guest=GuestKey("vhost-a", "db")).warnings)
+    assert "the nvidia-63 of 0000:66:00 is not there yet: deploy vhost-a first" in said
 
 
 async def test_a_wish_by_hand_is_answered_by_the_plan(world: World) -> None:

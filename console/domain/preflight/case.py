@@ -41,8 +41,9 @@ class Case:
     """One device that one guest wants on one host.
 
     owners: function -> "host/guest (state)" of all other guests. pinned: host CPU -> guest, of all other guests.
-    running: the guest runs now, with
-    this device, so that what it has taken itself is no obstacle.
+    kept: function -> what for, of what the host keeps for itself. sriov: function -> how many virtual functions the
+    host's configuration gives it at each boot. running: the guest runs now, with this device, so that what it has
+    taken itself is no obstacle.
     """
 
     host: str
@@ -51,6 +52,8 @@ class Case:
     device: Device
     owners: Mapping[str, str] = field(default_factory=dict)
     pinned: Mapping[int, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    sriov: Mapping[str, int] = field(default_factory=dict)
     running: bool = False
 
     @property

@@ -48,6 +48,13 @@ def in_use(case: Case) -> Finding:
     say = Findings("in-use", "other guests")
     if case.device.mdev:
         return say.ok("A mediated device is the guest's own.")
+    kept = next((f for f in case.functions if f.address in case.kept), None)
+    if kept is not None and not case.is_part:
+        return say.block(
+            f"{case.host} keeps {kept.address} for itself ({case.kept[kept.address]}): no guest gets it.",
+            told(kept),
+            remedy=f"Choose another device, or take it out of [own] in hosts/{case.host}.toml.",
+        )
     mine = next((f for f in case.functions if f.address in case.owners), None)
     if mine is not None:
         owner = case.owners[mine.address]

@@ -27,9 +27,18 @@ def virtual_function(case: Case) -> Finding:
             told(first),
             remedy="Set their number in the host's Nix configuration; choose the device anew.",
         )
-    return say.ok(
-        f"Function {parent.virtual.index(first.address) + 1} of {parent.sriov_active} of {parent.title}.",
+    evidence = (
         f"{parent.address}: sriov_numvfs = {parent.sriov_active} of {parent.sriov_total}",
+        f"[sriov] in hosts/{case.host}.toml: {case.sriov.get(parent.address, 'nothing')}",
+    )
+    if case.sriov.get(parent.address, 0) <= parent.virtual.index(first.address):
+        return say.warn(
+            f"{parent.title} has {parent.sriov_active} virtual functions now, and not after the next boot.",
+            *evidence,
+            remedy=f'Write into hosts/{case.host}.toml, [sriov]: "{parent.address}" = {parent.sriov_active}.',
+        )
+    return say.ok(
+        f"Function {parent.virtual.index(first.address) + 1} of {parent.sriov_active} of {parent.title}.", *evidence
     )
 
 
