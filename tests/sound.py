@@ -52,6 +52,8 @@ def _guest(guest: Guest, tail: str, slots: set[str]) -> Guest:
         if device.pci not in slots:
             slots.add(device.pci)
             devices[device.name] = device
+    usb = {name: each for name, each in guest.usb.items() if each.id not in slots}
+    slots |= {each.id for each in usb.values()}
     nics = {
         name: replace(nic, mac=f"52:54:02:{tail}:{place:02x}", address=None)
         for place, (name, nic) in enumerate(guest.nics.items())
@@ -66,5 +68,7 @@ def _guest(guest: Guest, tail: str, slots: set[str]) -> Guest:
         for name, disk in guest.disks.items()
     }
     uuid = f"{guest.uuid[:-4]}{tail.replace(':', '')}"
-    boot = tuple(entry for entry in guest.boot if entry.removeprefix("device:") not in guest.devices.keys() - devices)
-    return replace(guest, uuid=uuid, disks=disks, devices=devices, nics=nics, boot=boot)
+    gone = {f"device:{name}" for name in guest.devices.keys() - devices.keys()}
+    gone |= {f"usb:{name}" for name in guest.usb.keys() - usb.keys()}
+    boot = tuple(entry for entry in guest.boot if entry not in gone)
+    return replace(guest, uuid=uuid, disks=disks, devices=devices, usb=usb, nics=nics, boot=boot)

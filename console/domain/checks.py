@@ -135,6 +135,14 @@ def host_breaches(fleet: Fleet, host: Host) -> Iterator[Breach]:
                     f"{disk.name} of {guest.name} and {owner} would share the volume {volume[1]}. Rename one.",
                 )
         yield from (Breach(host.name, (*path, *key), why) for key, why in guest_breaches(fleet, guest))
+        for usb in guest.usb.values():
+            holder = owners.setdefault(f"usb {usb.id}", f"{guest.name}/{usb.name}")
+            if holder != f"{guest.name}/{usb.name}":
+                yield Breach(
+                    host.name,
+                    (*path, "usb", usb.name, "id"),
+                    f"{usb.id} already belongs to {host.name}/{holder}. A device has one owner.",
+                )
         claimed = Counter(claim for device in guest.devices.values() for claim in _claims(device))
         for device in guest.devices.values():
             place = (*path, "devices", device.name)

@@ -20,6 +20,8 @@ PACKAGES = (
     "qemu-system-x86",
     "qemu-utils",
     "ovmf",
+    "swtpm",
+    "swtpm-tools",
     "dnsmasq-base",
     "busybox-static",
     "cpio",

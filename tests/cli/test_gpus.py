@@ -52,3 +52,36 @@ def test_what_is_no_card(place: Place, demo: Path) -> None:
     ):
         refused = place.qd("gpu", "show", *words, "--inventory", str(demo))
         assert refused.returncode == 1 and why in refused.stderr
+
+
+WINDOWS = ("--profile", "windows", "--memory", "8GiB", "--disk", "80GiB", "--vcpus", "8")
+
+
+def test_a_guest_by_the_name_of_a_resource_and_a_warning_that_may_stay(place: Place, demo: Path) -> None:
+    with (demo / "fleet.toml").open("a") as file:
+        file.write('\n[resources.small]\nid = "10de:24b0"\n\n[resources.rtx]\nid = "10de:2206"\n')
+    inventory = ("--inventory", str(demo))
+    create = ("guest", "create", "thinker", "--host", "vhost-a", "--vcpus", "2", "--memory", "2GiB", "--disk", "5GiB")
+    taken = place.qd(*create, "--gpu", "small", *inventory)
+    assert taken.returncode == 1 and "No small is free on vhost-a." in taken.stderr
+    assert "belongs to vhost-a/win-lab" in taken.stderr
+    place.ok("guest", "set", "win-lab", "--gpu", "none", *inventory)
+    done = place.qd(*create, "--gpu", "small", *inventory)
+    assert done.returncode == 0, done.stderr
+    assert "gpu0: small is" in done.stderr and "at 0000:b3:00" in done.stderr
+    assert 'resource = "small"' in (demo / "hosts/vhost-a.toml").read_text()
+    checked = place.ok("gpu", "preflight", "thinker", *inventory)
+    assert "To let the warnings stay: qd guest set vhost-a/thinker --accept firmware" in checked
+    place.ok("guest", "set", "thinker", "--accept", "firmware", *inventory)
+    assert "(accepted)" in place.ok("gpu", "preflight", "thinker", *inventory)
+    refused = place.qd("guest", "set", "thinker", "--accept", "fire", *inventory)
+    assert refused.returncode == 1 and '"fire" is no check of the preflight' in refused.stderr
+
+
+def test_a_windows_guest_is_started_by_uefi_unasked(place: Place, demo: Path) -> None:
+    made = place.qd("guest", "create", "desk", "--host", "vhost-a", *WINDOWS, "--inventory", str(demo))
+    assert made.returncode == 0, made.stderr
+    text = (demo / "hosts/vhost-a.toml").read_text()
+    assert 'profile = "windows"' in text and text.index("[guests.desk]") < text.rindex('firmware = "uefi"')
+    refused = place.qd("guest", "set", "desk", "--firmware", "bios", "--inventory", str(demo))
+    assert refused.returncode == 1 and 'write firmware = "uefi"' in refused.stderr

@@ -123,6 +123,7 @@ def test_a_mediated_device_keeps_the_uuid_that_it_was_first_read_with() -> None:
         (trainer(devices_gpu0=PART + 'vgpu = 3\nrom = "off"'), ["a part of a card has no ROM"]),
         (trainer(devices_gpu0=CARD + "vgpu = 3"), ["a part is of one function"]),
         (trainer(usb_stick='id = "1-2.3"'), ["is not a USB id", "lsusb"]),
+        (trainer(usb_a='id = "046d:c52b"', usb_b='id = "046d:c52b"'), ["already belongs to vhost-a/trainer/a"]),
         (trainer('boot = ["device:gpu1"]', devices_gpu0=CARD), ['"device:gpu1" names no device']),
         (trainer('boot = ["usb:x"]'), ['"usb:x" names no usb']),
         (trainer('boot = ["device:v"]', devices_v=PART + 'mdev = "nvidia-63"'), ["cannot boot from it"]),

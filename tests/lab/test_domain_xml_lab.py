@@ -9,7 +9,22 @@ from itertools import product
 import libvirt
 import pytest
 
-from console.domain.model import Accel, Device, Disk, Display, Firmware, Fleet, Guest, Host, Kernel, Nic, Pool, Source
+from console.domain.model import (
+    Accel,
+    Device,
+    Disk,
+    Display,
+    Firmware,
+    Fleet,
+    Guest,
+    Host,
+    Kernel,
+    Nic,
+    Pool,
+    Profile,
+    Source,
+    Usb,
+)
 from console.domain.model import SourceKind as From
 from console.domain.shape import identity_of, pci_of, shape_difference, shape_of
 from console.generate.domain_xml import disk_xml, domain_xml, nic_xml, volume_name
@@ -109,3 +124,52 @@ def test_a_guest_boots_and_takes_a_disk_and_a_card(
         return shape_of(domain.XMLDesc()) == shape_of(xml)
 
     assert eventually(gone, "the plugged devices to be gone")
+
+
+PART = replace(
+    GPU,
+    functions=("10de:1bb3",),
+    function_numbers=(0,),
+    mdev="nvidia-63",
+    mdev_uuid="6d0e2f5c-0000-4000-8000-0000000000cc",
+)
+VGPU = replace(GPU, functions=("10de:26b9",), function_numbers=(4,), virtual_of="0000:65:00.0", vgpu=1147)
+MACHINES: dict[str, dict[str, object]] = {
+    "rom": {"devices": {"gpu0": replace(GPU, rom="/srv/rom.bin")}, "boot": ("device:gpu0", "disk:system")},
+    "no-rom": {"devices": {"gpu0": replace(GPU, rom="off")}},
+    "mdev": {"devices": {"gpu0": PART}},
+    "vgpu": {"devices": {"gpu0": VGPU}},
+    "usb": {"usb": {"stick": Usb(name="stick", id="046d:c52b")}, "boot": ("usb:stick", "disk:system")},
+    "memory": {"hugepages_kib": 2048, "cpus": "0", "numa": 0},
+    "windows": {"profile": Profile.WINDOWS, "firmware": Firmware.UEFI, "hide_kvm": True},
+    "extra": {"extra_xml": '<watchdog model="i6300esb" action="reset"/>'},
+}
+
+
+@pytest.mark.parametrize("machine", list(MACHINES))
+def test_qemu_s_driver_keeps_what_a_guest_with_devices_is(
+    lab: Lab, connection: libvirt.virConnect, machine: str
+) -> None:
+    guest = replace(GUEST, **MACHINES[machine])  # type: ignore[arg-type]
+    xml = domain_xml(fleet_of(lab), HOST, guest)
+    domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    assert shape_difference(shape_of(xml), shape_of(domain.XMLDesc())) == []
+    assert pci_of(domain.XMLDesc()) == pci_of(xml)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"profile": Profile.WINDOWS, "firmware": Firmware.UEFI, "memory_kib": 512 * 1024},
+        {"cpus": "0", "numa": 0, "extra_xml": '<watchdog model="i6300esb" action="reset"/>'},
+    ],
+    ids=["windows", "pinned"],
+)
+def test_a_guest_of_that_kind_starts(lab: Lab, connection: libvirt.virConnect, machine: dict[str, object]) -> None:
+    """Under TCG, with nothing to boot: QEMU takes it, and the running domain is what was defined."""
+    guest = replace(GUEST, disks={"cd": CD}, boot=("disk:cd",), **machine)  # type: ignore[arg-type]
+    xml = domain_xml(fleet_of(lab), HOST, guest)
+    domain = connection.defineXML(xml)
+    domain.create()
+    assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+    assert shape_difference(shape_of(xml), shape_of(domain.XMLDesc())) == []
