@@ -241,6 +241,9 @@ def _guest_facts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept", action="append", metavar="CHECK", help='let a warning of "qd gpu preflight" stay; "none": no more'
     )
+    parser.add_argument("--cpus", metavar="LIST", help='pin to these CPUs of the host, one a vCPU: "16-23"; or "none"')
+    parser.add_argument("--numa", metavar="NODE", help='memory from this NUMA node of the host; or "none"')
+    parser.add_argument("--hugepages", metavar="SIZE", help='memory of huge pages: "2MiB" or "1GiB"; or "none"')
     parser.add_argument(
         "--profile", choices=["generic", "windows"], help="windows: TPM, Secure Boot, Hyper-V's interfaces, drivers' CD"
     )

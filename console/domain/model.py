@@ -199,6 +199,11 @@ class Guest:
     state_version: str | None = None
     netboot: str | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """True once all that it wishes for by name has been picked: without its card it is not to be defined."""
+        return all(device.is_picked for device in self.devices.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:

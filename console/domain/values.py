@@ -202,6 +202,13 @@ def parse_rom(text: str) -> str:
     return parse_absolute_path(text)
 
 
+def parse_node(text: str) -> int:
+    """Return the number of a NUMA node."""
+    if not (text.isascii() and text.isdecimal()) or int(text[:5]) > 1023 or len(text) > 4:
+        raise ValueError(f"{shown(text)} is not a NUMA node. Write its number, such as 1.")
+    return int(text)
+
+
 def parse_cpu_list(text: str) -> str:
     """Return CPUs as the kernel lists them, ascending ("0-3,8"); "" for none."""
     try:

@@ -39,6 +39,9 @@ def domain_xml(fleet: Fleet, host: Host, guest: Guest) -> str:
     # The mark is the last thing in the domain: the digest is of the same text without it.
     text = "\n".join(_domain(fleet, host, guest))
     text += f'\n  <metadata>\n    <qd:guest inventory="{attribute("inventory", fleet.id)}"'
+    if waiting := [device.name for device in guest.devices.values() if not device.is_picked]:
+        # What is not picked yet is no part of the definition, but of its digest: an apply is due as soon as it is.
+        text += f' waiting="{attribute("waiting", " ".join(waiting))}"'
     end = " />\n  </metadata>\n</domain>\n"
     return f'{text} digest="{digest_of(text + end)}"{end}'
 
@@ -108,8 +111,6 @@ def _devices(fleet: Fleet, guest: Guest) -> Iterator[str]:
     yield from VNC if guest.display is Display.VNC else ("<video>", '  <model type="none" />', "</video>")
     for number, device in enumerate(guest.devices.values(), 1):
         if not device.is_picked:
-            # Not a part of the definition, but of its digest: as soon as one is picked, an apply changes the domain.
-            yield f"<!-- {alias_of(device.name)}: {alias_of(device.resource)}, not picked yet -->"
             continue
         yield from device_xml(guest, device, ports + number, order.get(f"device:{device.name}"))
     for usb in guest.usb.values():

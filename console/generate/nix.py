@@ -133,16 +133,11 @@ def machine_data(fleet: Fleet, host: Host) -> dict[str, Value]:
             },
             "stateVersion": host.state_version or fleet.state_version,
             "guests": {
-                name: {**_guest(fleet, guest), "xml": domain_xml(fleet, host, guest) if is_whole(guest) else None}
+                name: {**_guest(fleet, guest), "xml": domain_xml(fleet, host, guest) if guest.is_whole else None}
                 for name, guest in host.guests.items()
             },
         }
     }
-
-
-def is_whole(guest: Guest) -> bool:
-    """Return whether all that a guest wishes for has been picked: without its card it is not to be defined."""
-    return all(device.is_picked for device in guest.devices.values())
 
 
 def guest_data(fleet: Fleet, host: Host, guest: Guest) -> dict[str, Value]:

@@ -126,6 +126,9 @@ def wish_of(host: str, guest: Guest) -> GuestWish:
         kernel=guest.kernel.path if guest.kernel else "",
         initrd=(guest.kernel.initrd or "") if guest.kernel else "",
         cmdline=guest.kernel.cmdline if guest.kernel else "",
+        cpus=guest.cpus,
+        numa="" if guest.numa is None else str(guest.numa),
+        hugepages=values.format_size_kib(guest.hugepages_kib) if guest.hugepages_kib else "",
         profile=guest.profile.value,
         firmware=guest.firmware.value,
         display=guest.display.value,
@@ -184,6 +187,11 @@ def _resolve(
         name=name,
         kind=kind,
         profile=profile,
+        cpus=fields.parse("cpus", _given(wish.cpus), values.parse_cpu_list, ""),
+        numa=fields.parse("numa", node, values.parse_node, 0) if (node := _given(wish.numa)) else None,
+        hugepages_kib=fields.parse("hugepages", pages, values.parse_size_kib, 0)
+        if (pages := _given(wish.hugepages))
+        else 0,
         state_version=_state_version(fleet, old, kind),
         vcpus=fields.parse("vcpus", wish.vcpus.strip(), parse_vcpus, 1),
         memory_kib=fields.parse("memory", wish.memory, values.parse_size_kib, 1),
@@ -197,7 +205,7 @@ def _resolve(
         devices=devices,
         boot=_boot(old, wish, was, disks, nics, devices),
     )
-    if changed("gpu") or not all(device.is_picked for device in guest.devices.values()):
+    if changed("gpu") or not guest.is_whole:
         guest = _with_picks(fields, fleet, view, hardware, guest)
     facts = view.seen.facts
     if facts and facts.memory_kib is not None and guest.memory_kib > facts.memory_kib and changed("memory"):
@@ -221,6 +229,10 @@ def _with_picks(fields: Fields, fleet: Fleet, view: HostView, hardware: HostHard
     except FleetError as error:
         fields.blame("gpu", " ".join(part for part in (error.title, error.detail, error.hint) if part))
         return guest
+
+
+def _given(text: str) -> str:
+    return "" if text.strip() == "none" else text.strip()
 
 
 def _check_name(fields: Fields, view: HostView, name: str, editing: Guest | None) -> None:

@@ -12,8 +12,13 @@ def host_needs(host: Host, hardware: HostHardware | None, guest: Guest, old: Gue
     if hardware is None:
         return ()
     before = old.devices if old is not None else {}
-    new = (device for device in guest.devices.values() if before.get(device.name) != device and device.is_picked)
+    had = {_what(device) for device in before.values()}
+    new = (device for device in guest.devices.values() if device.is_picked and _what(device) not in had)
     return tuple(sentence for device in new if (sentence := _need(host, hardware, device)))
+
+
+def _what(device: Device) -> tuple[object, ...]:
+    return device.pci, device.function_numbers, device.mdev_uuid, device.vgpu
 
 
 def _need(host: Host, hardware: HostHardware, device: Device) -> str:

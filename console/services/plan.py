@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from console.domain.errors import FleetError
-from console.domain.hardware import HostHardware
 from console.domain.model import Accel, Disk, Fleet, Guest, GuestKey, Host, ImageMode, SourceKind
 from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostObservation, HostState
@@ -18,11 +17,10 @@ from console.generate.domain_xml import domain_xml, volume_name
 from console.inventory.store import Store
 from console.services.definitions import definition
 from console.services.guests import with_host_resources
-from console.services.hardware import hardware_of
 from console.services.host_needs import host_needs
 from console.services.nixos_guests import from_base, needs
 from console.services.passthrough import changed_device, running_owner
-from console.services.resources import HardwareOf, picked, wishes
+from console.services.resources import HardwareOf, known_hardware, picked, wishes
 
 COPY_TIMEOUT_S = 3600.0
 """How long the copy of an image may take; an empty volume or an overlay takes milliseconds."""
@@ -137,7 +135,7 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str, hardware: Har
         fleet = frozen_facts(store.fleet, host) if host.wanted.accel is None else store.fleet
         guest = view.wanted
         try:
-            if wishes(guest):
+            if wishes(guest) and not (_runs(view) and guest.is_whole):
                 found = picked(fleet.resources, host, known_hardware(store, host, hardware), guest)
                 guest, reasons = found.guest, found.notes
                 warnings += reasons
@@ -177,11 +175,6 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str, hardware: Har
         warnings=tuple(warnings),
         pending=tuple(pending),
     )
-
-
-def known_hardware(store: Store, host: HostView, hardware: HardwareOf | None) -> HostHardware | None:
-    """Return what is known of a host's devices: by `hardware`, or from libvirt alone."""
-    return hardware(host.name) if hardware else hardware_of(host.seen.facts, None, store.clock())
 
 
 def with_guest(fleet: Fleet, host: str, guest: Guest) -> Fleet:
@@ -368,6 +361,10 @@ def _pending_steps(fleet: Fleet, host: HostView, guest: Guest) -> list[Step]:
     if why := _device_refusal(host.wanted, host, guest) if start else "":
         raise FleetError(why)
     return _make(fleet, fleet.hosts[host.name], host.seen, guest, start=start, new=False)
+
+
+def _runs(view: GuestView) -> bool:
+    return view.seen is not None and view.seen.active_shape is not None
 
 
 def _device_refusal(host: Host, view: HostView, guest: Guest) -> str:

@@ -15,14 +15,13 @@ from console.domain.verbs import ForceOff, Reboot, Reset, Resume, Shutdown, Star
 from console.inventory.store import Store
 from console.services.plan import (
     autostart_step,
-    known_hardware,
     plan_fleet,
     redefine,
     require_managed,
     start_refusal,
     with_guest,
 )
-from console.services.resources import HardwareOf, picked, wishes
+from console.services.resources import HardwareOf, known_hardware, picked, wishes
 from console.services.wishes import PowerAction
 
 SHUTDOWN_S = 120.0

@@ -10,7 +10,8 @@ from console.domain.hardware import HostHardware, PciFunction
 from console.domain.model import Device, Guest, Resource
 from console.domain.preflight import blocks, preflight, warnings
 from console.domain.standing import HostView
-from console.services.hardware import case_of
+from console.inventory.store import Store
+from console.services.hardware import case_of, hardware_of
 from console.services.passthrough import device_choices
 
 HardwareOf = Callable[[str], HostHardware | None]
@@ -33,6 +34,11 @@ class Picked:
 
     guest: Guest
     notes: tuple[str, ...] = ()
+
+
+def known_hardware(store: Store, host: HostView, hardware: HardwareOf | None) -> HostHardware | None:
+    """Return what is known of a host's devices: by `hardware`, or from libvirt alone."""
+    return hardware(host.name) if hardware else hardware_of(host.seen.facts, None, store.clock())
 
 
 def picked(resources: Mapping[str, Resource], view: HostView, hardware: HostHardware | None, guest: Guest) -> Picked:
@@ -88,9 +94,10 @@ def reasons(
     told = []
     for device in guest.devices.values():
         resource = resources.get(device.resource)
-        if resource is not None and hardware is not None and device.is_picked and before.get(device.name) != device:
-            found = answers(resource, view, hardware, guest, device)
-            told.append(_reason(found, device, before.get(device.name)))
+        was = before.get(device.name)
+        new = was is None or (was.resource, _place(was)) != (device.resource, _place(device))
+        if resource is not None and hardware is not None and device.is_picked and new:
+            told.append(_reason(answers(resource, view, hardware, guest, device), device, was))
     return tuple(told)
 
 

@@ -24,7 +24,8 @@ class GuestWish:
     address: "10.0.0.51" (the network's prefix length is added) or "10.0.0.51/24". gpu: "", "any", a PCI slot
     or the name of a resource. accept: names of the preflight's rules whose warnings may stay; "none" for no more.
     image: a volume of the pool; image_mode: "overlay" or "copy". iso: a volume or an absolute path on the host.
-    kernel, initrd: absolute paths on the host. profile: "generic" or "windows"; drivers: the ISO of Windows' drivers, a
+    kernel, initrd: absolute paths on the host. cpus ("16-23"), numa ("1"), hugepages ("1 GiB"): of the host; "none" for
+    no longer. profile: "generic" or "windows"; drivers: the ISO of Windows' drivers, a
     volume or a path, empty for what a pool has. kind: "plain" or "nixos", which is a machine of the flake.
     """
 
@@ -47,6 +48,9 @@ class GuestWish:
     kernel: str = ""
     initrd: str = ""
     cmdline: str = ""
+    cpus: str = ""
+    numa: str = ""
+    hugepages: str = ""
     profile: str = "generic"
     drivers: str = ""
     firmware: str = "bios"

@@ -35,6 +35,7 @@ PARSERS: list[Callable[[str], object]] = [
     values.parse_mdev_type,
     values.parse_rom,
     values.parse_cpu_list,
+    values.parse_node,
 ]
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICU0d08mm7mD1Y2qwjggrY2GorDkUsrDrjUQEKEsQhBA"

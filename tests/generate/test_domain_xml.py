@@ -354,6 +354,14 @@ def test_a_usb_device_is_found_in_any_port_and_may_be_missing() -> None:
     ]
 
 
+def test_what_is_not_picked_yet_is_no_part_of_the_domain_but_of_its_digest() -> None:
+    wish = Device(name="a--b", pci="", resource="rtx--3080")
+    waiting = xml_of(replace(GUEST, devices={"a--b": wish}))
+    assert pci_of(waiting) == () and "<hostdev" not in waiting
+    assert_valid([waiting])
+    assert identity_of(waiting) != identity_of(xml_of(GUEST))
+
+
 def test_memory_of_a_guest_with_a_device_is_locked_and_not_shared() -> None:
     def parts(**facts: object) -> list[str]:
         return [each.tag for each in tree(**facts).iterfind("memoryBacking/*")]

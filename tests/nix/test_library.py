@@ -143,7 +143,14 @@ RICH = fleet_of(
         ),
         uplinks={"six": SECOND},
     ),
-    host("vhost-b", mac="52:54:00:10:00:0b", address="10.0.0.12/24", hardware=Hardware(cpu="AMD Ryzen 9 5950X")),
+    host(
+        "vhost-b",
+        mac="52:54:00:10:00:0b",
+        address="10.0.0.12/24",
+        hardware=Hardware(cpu="AMD Ryzen 9 5950X"),
+        own={"gpu0": OwnDevice(name="gpu0", pci="0000:65:00", functions=(RTX, SOUND), containers=True)},
+        sriov={"0000:3b:00.0": 8},
+    ),
 )
 
 

@@ -205,3 +205,28 @@ async def test_a_guest_that_boots_a_kernel_may_have_a_card_too(world: World) -> 
         wish(boot=BootChoice.KERNEL, kernel="/boot/k", disk="", gpu="any", firmware="uefi"), start=True
     )
     assert (await world.apply(plan)).ok
+
+
+async def test_a_guest_is_pinned_beside_its_card_and_let_go(world: World) -> None:
+    assert (await world.create(gpu=RTX, cpus="9,8", numa="1", hugepages="1GiB")).ok
+    guest = world.session.store.fleet.hosts["vhost-a"].guests["new"]
+    assert (guest.cpus, guest.numa, guest.hugepages_kib) == ("8-9", 1, 1024 * 1024)
+    assert "<vcpupin" in world.host.named("new").xml
+    edit = replace(world.session.wish_of(NEW), vcpus="4")
+    assert "names 2 of the host's CPUs for 4 vCPUs" in world.session.guest_problems(edit, NEW)["vcpus"]
+    edit = replace(edit, cpus="none", numa="none", hugepages="none")
+    assert (await world.apply(world.session.plan_edit(NEW, edit, ApplyMode.NEXT_BOOT))).ok
+    guest = world.session.store.fleet.hosts["vhost-a"].guests["new"]
+    assert (guest.cpus, guest.numa, guest.hugepages_kib) == ("", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "field", "words"),
+    [
+        ({"cpus": "8-"}, "cpus", "is not a list of CPUs"),
+        ({"numa": "one"}, "numa", "is not a NUMA node"),
+        ({"hugepages": "3 MiB"}, "memory", "3 MiB is no size of huge pages"),
+    ],
+)
+async def test_what_cannot_be_pinned_is_refused(world: World, facts: dict[str, str], field: str, words: str) -> None:
+    assert words in world.session.guest_problems(wish(**facts))[field]

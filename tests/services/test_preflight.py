@@ -270,6 +270,7 @@ async def test_a_warning_that_is_accepted_stands_in_the_inventory(world: World, 
     assert 'accepted = ["d3cold"]' in (world.folder / "hosts/vhost-a.toml").read_text()
     (finding,) = (each for each in world.session.devices.preflight(NEW)["gpu0"] if each.rule == "d3cold")
     assert finding.accepted
+    assert "resource" not in " ".join(world.session.guest_warnings(world.session.wish_of(NEW), NEW))
     back = world.session.plan_edit(NEW, replace(world.session.wish_of(NEW), accept="none"), ApplyMode.NEXT_BOOT)
     assert not back.steps and (await world.apply(back)).ok
     assert "accepted" not in (world.folder / "hosts/vhost-a.toml").read_text()

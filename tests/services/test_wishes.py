@@ -73,14 +73,15 @@ def test_an_edit_of_one_field_changes_that_alone(fleet: Fleet) -> None:
     for view in views(fleet)[::2]:
         for guest in view.wanted.guests.values():
             wished = wish_of(view.name, guest)
-            assert guest_of(fleet, view, replace(wished, vcpus="7"), guest) == replace(guest, vcpus=7)
+            free = replace(guest, vcpus=7, cpus="")
+            assert guest_of(fleet, view, replace(wished, vcpus="7", cpus="none"), guest) == free
             assert guest_of(fleet, view, replace(wished, description="new"), guest) == replace(guest, description="new")
             assert guest_of(fleet, view, replace(wished, autostart=not guest.autostart), guest) == replace(
                 guest, autostart=not guest.autostart
             )
             without = guest_of(fleet, view, replace(wished, gpu="none"), guest)
             assert len(without.devices) == max(0, len(guest.devices) - 1)
-            assert replace(without, devices=guest.devices) == guest
+            assert replace(without, devices=guest.devices, boot=guest.boot) == guest
 
 
 @pytest.mark.parametrize(
