@@ -35,7 +35,7 @@ AT_ONCE = 32
 class Accelerator:
     """One card of a host. functions: all of its slot. owner: "host/guest (state)", "" when no guest has it.
 
-    others: the endpoints of other slots in its IOMMU groups.
+    others: the endpoints of other slots in its IOMMU groups. own: what its host keeps it for, "" when it does not.
     """
 
     host: str
@@ -45,6 +45,7 @@ class Accelerator:
     owner: str
     findings: tuple[Finding, ...]
     others: tuple[PciFunction, ...] = ()
+    own: str = ""
 
     @property
     def first(self) -> PciFunction:
@@ -54,6 +55,8 @@ class Accelerator:
     @property
     def kept(self) -> str:
         """What of the host is in the way of giving it away whole, in a few words; "" when nothing is."""
+        if self.own:
+            return f"the host's own ({self.own})"
         for function in self.functions:
             if function.carries:
                 return f"carries {function.carries[0]}"
@@ -169,7 +172,8 @@ class Devices:
         guest = self._store.guest(key).wanted
         if guest is None or hardware is None:
             return {}
-        return {name: state(case_of(view, hardware, guest, device)) for name, device in guest.devices.items()}
+        picked = {name: device for name, device in guest.devices.items() if device.is_picked}
+        return {name: state(case_of(view, hardware, guest, device)) for name, device in picked.items()}
 
     def check(self, host: str, guest: Guest, device: Device) -> tuple[Finding, ...]:
         """Return what a guest would run into with a device. Raises FleetError when nothing is known of the host's."""
@@ -213,7 +217,6 @@ class Devices:
             holder = next((owners[f.address] for f in functions if f.address in owners), None)
             groups = {function.group for function in functions if function.group is not None}
             own = next((each for each in view.wanted.own.values() if each.pci == slot), None)
-            kept = f"{view.name} itself ({kept_for(own)})" if own is not None else ""
             guest = self._wanted(view, holder) or ANY_GUEST
             device = next((d for d in guest.devices.values() if d.pci == slot), Device(name="", pci=slot))
             cards.append(
@@ -222,7 +225,8 @@ class Devices:
                     slot=slot,
                     title=functions[0].title,
                     functions=functions,
-                    owner=f"{holder[0]} ({holder[1]})" if holder else kept,
+                    owner=f"{holder[0]} ({holder[1]})" if holder else "",
+                    own=kept_for(own) if own is not None else "",
                     findings=preflight(case_of(view, hardware, guest, device)),
                     others=tuple(
                         other

@@ -108,6 +108,12 @@ def test_a_card_that_moved_to_another_slot(tmp_path: Path) -> None:
     assert verdict(case(Tree(tmp_path / "new", [*HOST, *rtx("65", 28)]), new), "hardware-changed") is OK
 
 
+def test_a_resource_that_was_not_picked_yet(tmp_path: Path) -> None:
+    wish = case(Tree(tmp_path, [*HOST, *rtx("65", 28)]), Device(name="gpu0", pci="", resource="rtx3080"))
+    assert verdict(wish, "hardware-changed") is UNKNOWN
+    assert blocks(preflight(wish)) == ()
+
+
 def test_two_cards_alike(tmp_path: Path) -> None:
     tree = Tree(tmp_path, [*HOST, *rtx("65", 28), *rtx("b3", 29, driver="nvidia")])
     assert verdict(case(tree), "identical-cards") is OK

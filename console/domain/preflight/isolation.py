@@ -109,6 +109,8 @@ def drift(case: Case) -> Finding:
     say = Findings("hardware-changed", "the same hardware")
     wanted = case.device.functions
     found = tuple(function.pci_id for function in case.functions)
+    if not case.device.is_picked:
+        return say.unknown(f"No {case.device.resource} was picked for it yet: the next plan does that.")
     if not case.slot:
         place = _moved_to(case, wanted)
         return say.block(
