@@ -36,6 +36,10 @@ LAID_OUT = """\
 NO_DISK = """\
 # It has no file systems: import the machine's hardware-configuration.nix, which nixos-generate-config writes."""
 
+NO_PARTS = """
+#
+# Its cards' virtual functions, vGPU types and mediated devices are not made at boot: fleet-parts.service did that."""
+
 BOOT_MODULES = (
     "ahci",
     "nvme",
@@ -71,7 +75,7 @@ def plain_module(fleet: Fleet, host: Host) -> str:
     head = HEAD.format(
         name=host.name,
         starts=f", and{''.join(starts)}" if starts else ".",
-        disk=LAID_OUT if host.disk else NO_DISK,
+        disk=(LAID_OUT if host.disk else NO_DISK) + (NO_PARTS if _has_parts(host) else ""),
     )
     return f"{head}{{ ... }}:\n\n{nix_value(_settings(own_fleet(fleet, host), fleet, host))}\n"
 
@@ -91,6 +95,7 @@ def _settings(own: Fleet, fleet: Fleet, host: Host) -> dict[str, Value]:
         "nixpkgs": {"hostPlatform": host.system},
         "system": {"stateVersion": host.state_version or fleet.state_version},
         "services": {
+            **({"xserver": {"videoDrivers": ["nvidia"]}} if _has_container_gpu(host) else {}),
             "openssh": {
                 "enable": True,
                 "openFirewall": False,
@@ -99,7 +104,7 @@ def _settings(own: Fleet, fleet: Fleet, host: Host) -> dict[str, Value]:
                     "PasswordAuthentication": False,
                     "KbdInteractiveAuthentication": False,
                 },
-            }
+            },
         },
         "users": {"mutableUsers": False, "users": _accounts(own)},
         "virtualisation": {
@@ -152,7 +157,20 @@ def _hardware(host: Host) -> dict[str, Value]:
     vendor = _vendor(host)
     if vendor is not None:
         found["cpu"] = {vendor: {"updateMicrocode": True}}
+    if _has_container_gpu(host):
+        found |= {"nvidia-container-toolkit": {"enable": True}, "graphics": {"enable": True}}
     return found
+
+
+def _has_container_gpu(host: Host) -> bool:
+    nvidia = (device for device in host.own.values() if any(known.startswith("10de:") for known in device.functions))
+    return any(device.containers for device in nvidia)
+
+
+def _has_parts(host: Host) -> bool:
+    return bool(host.sriov) or any(
+        device.is_part for guest in host.guests.values() for device in guest.devices.values()
+    )
 
 
 def _boot(host: Host) -> dict[str, Value]:
@@ -175,11 +193,12 @@ def _boot(host: Host) -> dict[str, Value]:
 
 def _held(host: Host) -> tuple[list[str], list[tuple[str, str]]]:
     """Return what is held for guests: ids that no other card of the host has; (address, id) of all other functions."""
+    own = {device.pci for device in host.own.values()}
     wanted: dict[str, Device] = {
         device.pci: device
         for guest in host.guests.values()
         for device in guest.devices.values()
-        if not device.mdev and device.vgpu is None
+        if device.is_picked and not device.is_part and not device.virtual_of and device.pci not in own
     }
     report = host.hardware.pci
     others = {each for slot, found in (report or {}).items() if slot not in wanted for each in found}
@@ -278,4 +297,6 @@ def _files(fleet: Fleet, host: Host) -> Iterator[tuple[str, str]]:
             f"    <path>{escape(pool.path)}</path>\n  </target>\n</pool>\n",
         )
     for name, guest in host.guests.items():
+        if not guest.is_whole:
+            continue
         yield f"guests/{name}.xml", domain_xml(fleet, host, guest)

@@ -127,4 +127,6 @@ def test_what_it_does_not_do_is_said_at_its_head() -> None:
     head = text[: text.index("{ ... }:")]
     assert all(line.startswith("#") for line in head.splitlines())
     assert "machines/vhost-a.nix" in head and "#   virsh autostart twin\n" in head
+    assert "fleet-parts.service" not in head
+    assert "fleet-parts.service" in plain_module(RICH, RICH.hosts["vhost-b"])
     assert "hardware-configuration.nix" in plain_module(AWKWARD, AWKWARD.hosts["with.dot"])
