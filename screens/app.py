@@ -61,9 +61,13 @@ class QuarterdeckApp(TerminalApp, inherit_bindings=False):
             self.call_after_refresh(self.show_error, self.complaint)
         self.call_after_refresh(self._connect)
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Cover the screens while there is no room for them."""
-        if is_too_small(event.size):
+        # The app's own size is the new one only after this, and the cover goes by it.
+        self.call_later(self._cover)
+
+    def _cover(self) -> None:
+        if is_too_small(self.size):
             if not any(isinstance(screen, TooSmall) for screen in self.screen_stack):
                 self.push_screen(TooSmall())
         elif isinstance(self.screen, TooSmall):
