@@ -16,6 +16,22 @@ def device_xml(guest: Guest, device: Device, bus: int, order: int | None) -> Ite
     return _mdev(device, bus) if device.mdev else _slot(guest, device, bus, order)
 
 
+def plug_xml(device: Device) -> str:
+    """Return a device of one function as it is plugged into a running guest, in a slot that libvirt chooses."""
+    (number,) = device.function_numbers or (0,)
+    return "\n".join(
+        (
+            '<hostdev mode="subsystem" type="pci" managed="yes">',
+            "  <source>",
+            f"    <address {_place(device, number)} />",
+            "  </source>",
+            *boot_and_alias(None, _alias(device, number)),
+            *_rom(device, first=True),
+            "</hostdev>",
+        )
+    )
+
+
 def usb_xml(usb: Usb, order: int | None) -> Iterator[str]:
     """Yield the lines of a USB device: the one with its ids, in whatever port it is when the guest starts."""
     vendor, product = usb.id.split(":")
@@ -38,23 +54,30 @@ def _slot(guest: Guest, device: Device, bus: int, order: int | None) -> Iterator
             f"The functions of its device {device.name} at {device.pci} are not known.",
             'Write the ids of all functions of the slot, such as functions = ["10de:2206", "10de:1aef"].',
         )
-    domain, host_bus, host_slot = (attribute("address", part) for part in device.pci.split(":"))
     # A vGPU stays on its vendor's driver: libvirt must not bind it to vfio-pci, nor give it back.
     managed = "no" if device.is_part else "yes"
     for number in numbers:
         first = number == numbers[0]
         # A guest looks for the other functions only where there is a function 0 that says so.
         several = ' multifunction="on"' if first and len(numbers) > 1 else ""
-        place = f'domain="0x{domain}" bus="0x{host_bus}" slot="0x{host_slot}" function="0x{number:x}"'
         seat = f'domain="0x0000" bus="0x{bus:02x}" slot="0x00" function="0x{number - numbers[0]:x}"'
         yield f'<hostdev mode="subsystem" type="pci" managed="{managed}">'
         yield "  <source>"
-        yield f"    <address {place} />"
+        yield f"    <address {_place(device, number)} />"
         yield "  </source>"
-        yield from boot_and_alias(order if first else None, f"ua-dev-{alias_of(device.name)}-{number}")
+        yield from boot_and_alias(order if first else None, _alias(device, number))
         yield from _rom(device, first)
         yield f'  <address type="pci" {seat}{several} />'
         yield "</hostdev>"
+
+
+def _place(device: Device, number: int) -> str:
+    domain, bus, slot = (attribute("address", part) for part in device.pci.split(":"))
+    return f'domain="0x{domain}" bus="0x{bus}" slot="0x{slot}" function="0x{number:x}"'
+
+
+def _alias(device: Device, number: int) -> str:
+    return f"ua-dev-{alias_of(device.name)}-{number}"
 
 
 def _rom(device: Device, first: bool) -> Iterator[str]:

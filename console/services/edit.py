@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console.domain.model import Fleet, Guest, GuestKey
+from console.domain.model import Device, Fleet, Guest, GuestKey
 from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostState
 from console.domain.plan import ApplyMode, Danger, Difference, Plan, Step
 from console.domain.verbs import AttachDevice, DetachDevice, SetMemory, Start, Verb
 from console.generate.domain_xml import disk_xml, nic_xml
+from console.generate.hostdev_xml import plug_xml
 from console.inventory.store import Store
 from console.services.guests import with_host_resources
 from console.services.nixos_guests import needs
@@ -35,6 +36,8 @@ def plan_edit(store: Store, key: GuestKey, after: Guest, mode: ApplyMode) -> Pla
     if host.seen.state is not HostState.UP or view.seen is None:
         return replace(plan, pending=(key,) if after != before else ())
     differences = plan_differences(fleet, fleet.hosts[key.host], key, after, view.seen)
+    if mode is ApplyMode.LIVE:
+        differences = _with_plugged(before, after, differences)
     steps = volume_steps(key.host, key, after, [d for n, d in after.disks.items() if n not in before.disks])
     defines = redefine(store.fleet, fleet, fleet.hosts[key.host], after, view.seen)
     running = view.seen.active_shape is not None
@@ -66,9 +69,13 @@ def _live_steps(
     fleet: Fleet, key: GuestKey, before: Guest, after: Guest, seen: GuestObservation, differences: list[Difference]
 ) -> tuple[list[Step], list[str]]:
     # The list of devices to boot from follows the devices; by itself it only matters at the next boot anyway.
-    late = [d.fact for d in differences if d.when != ApplyMode.LIVE.value and d.fact != "boot"]
+    aside = {"boot", *(PINNED if _plugged(before, after) else ())}
+    late = [d.fact for d in differences if d.when != ApplyMode.LIVE.value and d.fact not in aside]
     if late:
-        return [], [f"{key} is running and cannot change {', '.join(late)} live. Choose next boot or restart."]
+        why = f"{key} is running and cannot change {', '.join(late)} live. Choose next boot or restart."
+        if any(len(each.functions) > 1 for each in _changed(before, after)):
+            why += " A card of several functions is one slot of the guest's, which it gets when it starts."
+        return [], [why]
     steps: list[Step] = []
     uuid = after.uuid
     if after.memory_kib < before.memory_kib:
@@ -78,6 +85,9 @@ def _live_steps(
     new_disks = {f"disk {name}": disk_xml(fleet, after, disk) for name, disk in after.disks.items()}
     old = old_disks | {f"card {name}": nic_xml(nic) for name, nic in before.nics.items()}
     new = new_disks | {f"card {name}": nic_xml(nic) for name, nic in after.nics.items()}
+    plugged = _plugged(before, after)
+    old |= {f"device {each.name}": plug_xml(each) for each in plugged if each in before.devices.values()}
+    new |= {f"device {each.name}": plug_xml(each) for each in plugged if each in after.devices.values()}
     for name in {**old, **new}:
         if old.get(name) == new.get(name):
             continue
@@ -88,6 +98,27 @@ def _live_steps(
             plug, out = AttachDevice(uuid=uuid, xml=new[name]), DetachDevice(uuid=uuid, xml=new[name])
             steps.append(_live(key, f"plug in {name}", plug, out))
     return steps, []
+
+
+PINNED = frozenset({"cpu", "memoryBacking", "balloon"})
+"""What a guest with devices has otherwise, from its next boot on: VFIO pins its memory without."""
+
+
+def _changed(before: Guest, after: Guest) -> list[Device]:
+    """Return the devices that go, then those that come."""
+    old, new = before.devices, after.devices
+    going = [device for name, device in old.items() if new.get(name) != device]
+    return going + [device for name, device in new.items() if old.get(name) != device]
+
+
+def _plugged(before: Guest, after: Guest) -> list[Device]:
+    """Return those of them that can be plugged: whole devices of one function."""
+    return [each for each in _changed(before, after) if len(each.functions) == 1 and not each.is_part]
+
+
+def _with_plugged(before: Guest, after: Guest, differences: list[Difference]) -> list[Difference]:
+    facts = {f"pci {each.pci}.{(each.function_numbers or (0,))[0]:x}" for each in _plugged(before, after)}
+    return [replace(d, when=ApplyMode.LIVE.value) if d.fact in facts else d for d in differences]
 
 
 def _live(key: GuestKey, sentence: str, verb: Verb, undo: Verb) -> Step:

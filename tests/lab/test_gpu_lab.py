@@ -67,10 +67,16 @@ class GpuHost:
         size = ["--vcpus", "1", "--memory", "192MiB", "--network", "none"]
         return self.qd("guest", "create", name, "--host", "gpu-a", *size, *boot, *more, status=status)
 
-    def add_device(self, guest: str, name: str, text: str) -> None:
+    def identity(self, address: str) -> str:
+        """The vendor and device id of a function."""
+        vendor, device = self.inside(f"cd /sys/bus/pci/devices/{address} && cat vendor device").split()
+        return f"{vendor[2:]}:{device[2:]}"
+
+    def add_device(self, guest: str, name: str, slot: str, *functions: str) -> None:
         """Write a device of a guest into the inventory, as an editor would."""
         path = Path(self.paths["inventory"], "hosts/gpu-a.toml")
-        path.write_text(f"{path.read_text()}\n[guests.{guest}.devices.{name}]\n{text}\n")
+        device = f'[guests.{guest}.devices.{name}]\npci = "{slot}"\nfunctions = {json.dumps(functions)}\n'
+        path.write_text(f"{path.read_text()}\n{device}")
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +128,10 @@ def test_the_facts_of_a_real_host(host: GpuHost) -> None:
     assert [function["address"] for function in display["functions"]] == [f"{DISPLAY}.0", f"{DISPLAY}.1"]
     assert len({function["iommu_group"] for function in display["functions"]}) == 1
     assert [function["driver"] for function in display["functions"]] == ["bochs-drm", "snd_hda_intel"]
-    assert (second["owner"], display["blocks"], second["blocks"]) == ("", [], [])
-    facts = json.loads(host.qd("host", "show", "gpu-a", "--json"))
-    assert facts["accel"] == "kvm", "found by trying, on a KVM that works"
+    assert (second["owner"], display["blocks"], second["blocks"]) == (None, [], [])
+    # Found by trying, on a KVM that works; a host that computes its own processor takes its time for that.
+    accel = eventually(lambda: json.loads(host.qd("host", "show", "gpu-a", "--json"))["accel"], "it was tried", 180)
+    assert accel == "kvm"
 
 
 def test_a_guest_gets_display_audio_and_disk_and_the_host_gets_them_back(
@@ -132,7 +139,7 @@ def test_a_guest_gets_display_audio_and_disk_and_the_host_gets_them_back(
 ) -> None:
     assert host.drivers() == DRIVERS
     host.create("trainer", "--gpu", DISPLAY)
-    host.add_device("trainer", "disk0", f'pci = "{NVME}"')
+    host.add_device("trainer", "disk0", NVME, host.identity(f"{NVME}.0"))
     host.qd("apply", "trainer")
     host.qd("guest", "start", "trainer")
     assert set(host.drivers().values()) == {"vfio-pci"}
@@ -152,8 +159,8 @@ def test_a_device_comes_to_a_running_guest_and_goes(host: GpuHost, connection: l
     host.create("plug", "--start")
     read_until(connection, "plug", END, timeout_s=240)
     host.qd("guest", "set", "plug", "--gpu", SECOND_DISPLAY, "--apply", "live")
-    read_until(connection, "plug", "pci 0x1234 0x1111", timeout_s=120)
     assert host.driver(f"{SECOND_DISPLAY}.0") == "vfio-pci"
+    read_until(connection, "plug", "pci 0x1234 0x1111", timeout_s=120)
     host.qd("guest", "set", "plug", "--gpu", "none", "--apply", "live")
     eventually(lambda: host.driver(f"{SECOND_DISPLAY}.0") == "bochs-drm", "the host has it back", 60)
     host.qd("guest", "force-off", "plug")
@@ -161,16 +168,11 @@ def test_a_device_comes_to_a_running_guest_and_goes(host: GpuHost, connection: l
 
 
 @pytest.mark.parametrize(
-    ("device", "words"),
-    [
-        ('pci = "0000:0a:00"', "0000:0a:00"),
-        (f'pci = "{DISPLAY}"\nfunctions = ["1234:1111"]', "functions"),
-    ],
-    ids=["vanished", "half a group"],
+    ("slot", "words"), [("0000:0a:00", "0000:0a:00"), (DISPLAY, "hardware changed")], ids=["vanished", "half a group"]
 )
-def test_what_would_fail_is_refused_before_libvirt_is_asked(host: GpuHost, device: str, words: str) -> None:
+def test_what_would_fail_is_refused_before_libvirt_is_asked(host: GpuHost, slot: str, words: str) -> None:
     host.create("odd")
-    host.add_device("odd", "gpu0", device)
+    host.add_device("odd", "gpu0", slot, "1234:1111")
     host.qd("apply", "odd")
     assert words in host.qd("guest", "start", "odd", status=1)
     assert host.drivers() == DRIVERS

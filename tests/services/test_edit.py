@@ -16,7 +16,7 @@ from console.domain.verbs import CreateVolume, Define, DeleteVolume, SetAutostar
 from console.services.wishes import BootChoice, PowerAction
 from tests.fakes import FakeGuest
 from tests.services.test_passthrough import STRANGER
-from tests.services.world import NEW, WEB, World, wish
+from tests.services.world import NEW, RTX, WEB, X710, World, wish
 
 
 def edit(world: World, mode: ApplyMode = ApplyMode.NEXT_BOOT, key: GuestKey = WEB, **facts: object) -> Plan:
@@ -69,6 +69,21 @@ async def test_live_what_can_be_live(world: World) -> None:
     assert (await world.apply(plan)).ok
     nic = edit(world, ApplyMode.LIVE, network="none")
     assert [step.sentence for step in nic.steps] == ["unplug card lan", "define web anew"]
+
+
+async def test_a_device_of_one_function_comes_live_and_goes(world: World) -> None:
+    plan = edit(world, ApplyMode.LIVE, gpu=X710)
+    assert not plan.refusals, plan.refusals
+    assert [step.sentence for step in plan.steps] == ["plug in device gpu0", "define web anew"]
+    assert ("pci 0000:3b:00.0", "live") in [(d.fact, d.when) for d in plan.differences]
+    assert (await world.apply(plan)).ok
+    plan = edit(world, ApplyMode.LIVE, gpu="none")
+    assert [step.sentence for step in plan.steps] == ["unplug device gpu0", "define web anew"]
+
+
+async def test_a_card_of_several_functions_comes_at_a_start(world: World) -> None:
+    (said,) = edit(world, ApplyMode.LIVE, gpu=RTX).refusals
+    assert "cannot change" in said and "pci 0000:65:00.0" in said and "several functions" in said
 
 
 @pytest.mark.parametrize(
