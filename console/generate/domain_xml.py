@@ -177,6 +177,14 @@ def _nic(nic: Nic, order: int | None = None) -> Iterator[str]:
     yield "</interface>"
 
 
+def spare_port(guest: Guest, place: int) -> int:
+    """Return the number of a port that is free while the guest runs; place: 0 for the first device that is plugged.
+
+    They are the last of those that are kept free: what libvirt plugs by itself takes the lowest.
+    """
+    return _port_count(guest) - place
+
+
 def _port_count(guest: Guest) -> int:
     """Return the number of ports before those of the passed-through slots.
 

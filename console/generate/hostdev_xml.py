@@ -16,8 +16,11 @@ def device_xml(guest: Guest, device: Device, bus: int, order: int | None) -> Ite
     return _mdev(device, bus) if device.mdev else _slot(guest, device, bus, order)
 
 
-def plug_xml(device: Device) -> str:
-    """Return a device of one function as it is plugged into a running guest, in a slot that libvirt chooses."""
+def plug_xml(device: Device, bus: int) -> str:
+    """Return a device of one function as it is plugged into a running guest, behind the port of this number.
+
+    A port is named since libvirt would look for a slot of old PCI for a device that does not call itself PCI Express.
+    """
     (number,) = device.function_numbers or (0,)
     return "\n".join(
         (
@@ -27,6 +30,7 @@ def plug_xml(device: Device) -> str:
             "  </source>",
             *boot_and_alias(None, _alias(device, number)),
             *_rom(device, first=True),
+            f'  <address type="pci" domain="0x0000" bus="0x{bus:02x}" slot="0x00" function="0x0" />',
             "</hostdev>",
         )
     )

@@ -9,7 +9,7 @@ from console.domain.move import inventory_change
 from console.domain.observed import GuestObservation, GuestState, HostState
 from console.domain.plan import ApplyMode, Danger, Difference, Plan, Step
 from console.domain.verbs import AttachDevice, DetachDevice, SetMemory, Start, Verb
-from console.generate.domain_xml import disk_xml, nic_xml
+from console.generate.domain_xml import disk_xml, nic_xml, spare_port
 from console.generate.hostdev_xml import plug_xml
 from console.inventory.store import Store
 from console.services.guests import with_host_resources
@@ -86,8 +86,9 @@ def _live_steps(
     old = old_disks | {f"card {name}": nic_xml(nic) for name, nic in before.nics.items()}
     new = new_disks | {f"card {name}": nic_xml(nic) for name, nic in after.nics.items()}
     plugged = _plugged(before, after)
-    old |= {f"device {each.name}": plug_xml(each) for each in plugged if each in before.devices.values()}
-    new |= {f"device {each.name}": plug_xml(each) for each in plugged if each in after.devices.values()}
+    for place, each in enumerate(plugged):
+        known = new if after.devices.get(each.name) == each else old
+        known[f"device {each.name}"] = plug_xml(each, spare_port(before, place))
     for name in {**old, **new}:
         if old.get(name) == new.get(name):
             continue
