@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -10,7 +11,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,22 +20,16 @@ from console.domain.errors import FleetError
 from console.domain.machine import Machine, Sharing
 from console.domain.model import Fleet, Host, Ssh
 from console.domain.values import shown
-from console.drivers import machine as machine_driver
-from console.drivers import sharing as sharing_driver
 from console.drivers import ssh
 from console.drivers.base import HostTarget
 from console.drivers.git import Git
-from console.drivers.job_process import JobProcess
-from console.drivers.libvirt.client import LibvirtClient
-from console.drivers.libvirt.leftovers import leftovers
-from console.drivers.libvirt.wire import READ_ONLY
 from console.drivers.logfile import LogFile, current_log, start_log
-from console.drivers.sysfs.reader import KernelFacts
-from console.drivers.watch import FileWatch
-from console.services.apply import Workplace
+from console.inventory.sound import SOUND
 
 if TYPE_CHECKING:
-    # Loading them takes longer than a job's own process, which needs neither, takes to begin.
+    # Whoever opens one loads it: a command that needs none of them is done sooner than they are loaded.
+    from console.drivers.sysfs.reader import KernelFacts
+    from console.services.apply import Workplace
     from console.services.session import Session
     from console.services.view import View
 
@@ -63,12 +58,16 @@ def user_path(text: str) -> Path:
 
 def open_session(folder: Path) -> Session:
     """Return the session of an inventory, not yet started. Raises FleetError when it cannot be read."""
+    from console.drivers.job_process import JobProcess
+    from console.drivers.libvirt.client import LibvirtClient
+    from console.drivers.watch import FileWatch
     from console.services.session import Session
 
     folder = folder.resolve()
     runtime = _runtime_of(folder)
     state = _private(state_folder(folder))
-    return Session(
+    SOUND.remember(_known_hosts(folder))
+    session = Session(
         folder=folder,
         state=state,
         hypervisors=LibvirtClient(runtime, str(folder)),
@@ -80,6 +79,8 @@ def open_session(folder: Path) -> Session:
         fingerprint=ssh.fingerprint,
         runner=JobProcess(log_path(folder)),
     )
+    SOUND.keep()
+    return session
 
 
 async def clocks_ahead_s(folder: Path, hosts: Iterable[Host], settings: Ssh) -> dict[str, float | None]:
@@ -97,7 +98,11 @@ async def clocks_ahead_s(folder: Path, hosts: Iterable[Host], settings: Ssh) -> 
 
 def open_workplace(folder: Path) -> Workplace:
     """Return what a job's own process works with. It knows no hosts until it is told their targets."""
+    from console.drivers.libvirt.client import LibvirtClient
+    from console.services.apply import Workplace
+
     runtime = _runtime_of(folder)
+    SOUND.remember(_known_hosts(folder))
     return Workplace(folder, repository(), LibvirtClient(runtime, str(folder)), _hardware(runtime / "ssh"))
 
 
@@ -106,10 +111,14 @@ def open_view(folder: Path) -> View:
 
     Nothing is written but the runtime folder; the operator's last known state is used where there is one.
     """
+    from console.drivers.libvirt.client import LibvirtClient
+    from console.drivers.libvirt.wire import READ_ONLY
+    from console.drivers.watch import FileWatch
     from console.services.view import View
 
     folder = folder.resolve()
     runtime = _runtime_of(folder)
+    SOUND.remember(_known_hosts(folder))
     return View(
         folder=folder,
         state=state_folder(folder),
@@ -133,6 +142,18 @@ def short_id(folder: Path) -> str:
 def state_folder(folder: Path) -> Path:
     """Return where this operator keeps what belongs to an inventory and is no part of it: log, last known state."""
     return _xdg("XDG_STATE_HOME", ".local/state") / short_id(folder)
+
+
+@contextlib.contextmanager
+def known_hosts(folder: Path) -> Iterator[None]:
+    """Know what an earlier run has found of an inventory's hosts, and leave to the next what this one has."""
+    SOUND.remember(_known_hosts(folder))
+    yield
+    SOUND.keep()
+
+
+def _known_hosts(folder: Path) -> Path:
+    return state_folder(folder) / "hosts"
 
 
 def keys_path() -> Path:
@@ -167,6 +188,9 @@ def repository() -> Git:
 
 async def machine(folder: Path) -> Machine:
     """Return what this machine has for working on an inventory."""
+    from console.drivers import machine as machine_driver
+    from console.drivers.libvirt.leftovers import leftovers
+
     libvirt, git_program, ssh_program = await asyncio.gather(
         machine_driver.libvirt_library(),
         machine_driver.program("git", "--version"),
@@ -192,6 +216,8 @@ async def machine(folder: Path) -> Machine:
 
 async def sharing(folder: Path) -> Sharing:
     """Return whose an inventory is, and who can use what is in it. Raises OSError."""
+    from console.drivers import sharing as sharing_driver
+
     try:
         git = await repository().shares(folder)
     except FleetError:
@@ -236,6 +262,8 @@ def _targets(folder: Path) -> Callable[[Fleet], tuple[HostTarget, ...]]:
 
 
 def _hardware(folder: Path) -> KernelFacts:
+    from console.drivers.sysfs.reader import KernelFacts
+
     def command(host: Host, settings: Ssh) -> list[str]:
         if ssh.is_ssh(host.uri):
             return ssh.shell(host, settings, folder)

@@ -6,10 +6,11 @@ generated/                      what was generated from it
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,9 +21,9 @@ from console.domain import model
 from console.domain.checks import Breach, fleet_breaches, host_breaches
 from console.domain.errors import Fault, FleetError, InventoryError
 from console.domain.values import parse_name, shown
-from console.inventory.edit import edited_text, new_text
 from console.inventory.lines import line_of
 from console.inventory.schema import FleetTable, HostTable, fleet_of, host_of
+from console.inventory.sound import SOUND, key_of
 from console.inventory.tables import fleet_table, host_table
 from console.inventory.writing import write_files as write_files
 
@@ -88,12 +89,17 @@ def _read_once(folder: Path) -> Inventory:
 
 def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
     """Return the inventory that these texts are; raises as read_inventory does."""
+    with _uncollected():
+        return _parsed(folder, texts)
+
+
+def _parsed(folder: Path, texts: Mapping[str, str]) -> Inventory:
     faults: list[Fault] = []
-    table = _parse(FLEET_FILE, texts[FLEET_FILE], FleetTable, faults)
+    head = texts[FLEET_FILE]
+    table = _parse(FLEET_FILE, head, FleetTable, faults)
     if table is None:
         raise InventoryError(f"{folder / FLEET_FILE} cannot be used.", tuple(faults))
     fleet = fleet_of(table)
-    head = _Head(texts[FLEET_FILE], fleet)
     hosts: dict[str, model.Host] = {}
     found: list[Breach] = []
     for name, text in texts.items():
@@ -105,11 +111,16 @@ def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
         except ValueError as error:
             faults.append(Fault(name, None, "", str(error)))
             continue
-        if (sound := _sound_host(host_name, text, head)) is not None:
+        key = key_of(head, host_name, text)
+        if (sound := SOUND.find(key)) is not None:
             hosts[host_name] = sound
-        elif (host_file := _parse(name, text, HostTable, faults)) is not None:
-            host = hosts[host_name] = host_of(host_name, host_file, fleet)
-            found += host_breaches(fleet, host)
+        elif (found_table := _parse(name, text, HostTable, faults)) is not None:
+            host = hosts[host_name] = host_of(host_name, found_table, fleet)
+            if breaches := list(host_breaches(fleet, host)):
+                found += breaches
+            else:
+                SOUND.add(key, host, len(text))
+    SOUND.trim(len(texts))
     for breach in [*fleet_breaches(_with_hosts(fleet, hosts)), *found]:
         name = FLEET_FILE if breach.host is None else host_file_name(breach.host)
         faults.append(Fault(name, line_of(texts[name], breach.path), ".".join(breach.path), breach.message))
@@ -118,26 +129,18 @@ def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
     return Inventory(folder, _with_hosts(fleet, hosts), tuple(faults), texts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """What a host's file is read with: fleet.toml, as text and as what it says."""
-
-    text: str
-    fleet: model.Fleet = field(compare=False)
-
-
-@lru_cache(maxsize=1024)
-def _sound_host(name: str, text: str, head: _Head) -> model.Host | None:
-    """Return the host that a file without faults of its own is, None for any other.
-
-    Of a change's three readings of a fleet, and of all later ones, only files that are new are looked into.
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage: of the hundred thousand objects that are made here none is, and looking
+    through them over and over takes as long as making them.
     """
-    faults: list[Fault] = []
-    table = _parse(name, text, HostTable, faults)
-    if table is None:
-        return None
-    host = host_of(name, table, head.fleet)
-    return None if any(True for _ in host_breaches(head.fleet, host)) else host
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def host_file_name(host: str) -> str:
@@ -156,6 +159,8 @@ def changed_texts(inventory: Inventory, after: model.Fleet) -> dict[str, str | N
 
     The texts are read back and must mean exactly `after`; raises FleetError naming what is wrong if not.
     """
+    from console.inventory.edit import edited_text, new_text  # loaded with the first change: most runs make none
+
     before, texts = inventory.fleet, inventory.texts
     changes: dict[str, str | None] = {}
     if fleet_table(before) != fleet_table(after):

@@ -228,6 +228,26 @@ def test_generated_files_follow_the_inventory(place: Place, demo: Path) -> None:
     place.ok("generate")
 
 
+def test_what_is_known_of_a_large_fleet_never_hides_an_edit(place: Place) -> None:
+    place.ok("init", "large")
+    at = ("--inventory", "large")
+    place.ok(*at, "host", "add", "vhost-a", "--mac", "52:54:00:10:00:0a", "--address", "10.0.0.11/24")
+    path = place.root / "large/hosts/vhost-a.toml"
+    guests = (
+        f"[guests.g{number}]\nvcpus = 2\nmemory = '1 GiB'\ndescription = '{'x' * 400}'\n" for number in range(700)
+    )
+    path.write_text(path.read_text() + "".join(guests))
+    place.ok(*at, "generate")
+    (known,) = (place.root / "state").glob("quarterdeck/*/hosts")
+    path.write_text(path.read_text().replace("vcpus = 2", "vcpus = 'two'", 1))
+    assert "guests.g0.vcpus" in place.refused(*at, "generate")
+    path.write_text(path.read_text().replace("vcpus = 'two'", "vcpus = 3", 1))
+    assert place.ok(*at, "generate") == "1 file written.\n"
+    assert (place.root / "large/generated/vhost-a.nix").read_text().count("vcpus = 3;") == 1
+    known.write_bytes(b"damaged")
+    assert place.ok(*at, "generate") == "Nothing to write: all is up to date.\n"
+
+
 def test_a_pipe_that_is_closed_early_is_no_error(place: Place, demo: Path) -> None:
     command = f"{place.python} -m console guest list | head -c 10"
     done = subprocess.run(["bash", "-c", command], env=place.env, cwd=place.root, capture_output=True, text=True)
