@@ -46,7 +46,18 @@ inputs:
 
       dataOf = name: generated + "/${name}.nix";
       ownOf = name: root + "/machines/${name}.nix";
-      fleet = each (name: (import (dataOf name)).fleet);
+      # A file that somebody else has put there is no machine, and says so when it is asked for as one.
+      isOurs = name: import (dataOf name) ? fleet;
+      fleet = each (
+        name:
+        if isOurs name then
+          (import (dataOf name)).fleet
+        else
+          throw (
+            "generated/${name}.nix has no data of a machine: Quarterdeck has not written it. Move it out of generated/, "
+            + "which is the console's alone; settings of a machine belong to machines/${name}.nix."
+          )
+      );
 
       roles = {
         host = [
@@ -78,7 +89,7 @@ inputs:
       # The installer lets in whoever may deploy: the operators of all machines.
       operators = builtins.concatMap (
         name: builtins.filter (user: user.role == "operator") (builtins.attrValues fleet.${name}.users)
-      ) names;
+      ) (builtins.filter isOurs names);
       keys = builtins.attrNames (
         builtins.listToAttrs (
           map (name: {

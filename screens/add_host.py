@@ -10,14 +10,16 @@ from textual.binding import Binding, BindingType
 from textual.types import CSSPathType
 from textual.worker import Worker
 
+from console.domain.checks import INSTALLER
 from console.domain.errors import FleetError
 from console.domain.plan import Plan
 from console.domain.values import parse_address, parse_mac
 from console.services.hosts import needs_key
 from console.services.wishes import HostKey, HostWish
 from screens.apply import ApplyScreen
+from screens.choice import Option
 from screens.diff import DiffScreen
-from screens.form import Field, TextField
+from screens.form import ChoiceField, Field, TextField
 from screens.form_frame import Keys
 from screens.form_screen import FormScreen
 from screens.lines import facts, hanging, title
@@ -45,7 +47,7 @@ class AddHost(FormScreen):
 
     CSS_PATH: ClassVar[CSSPathType] = ["form.tcss", "add_host.tcss"]
     PAGES = (
-        ("host", ("name", "mac", "address", "labels", "uri")),
+        ("host", ("name", "mac", "address", "labels", "uri", "disk", "netboot")),
         ("SSH host key", ("ssh_host_key",)),
         ("review", ()),
     )
@@ -88,10 +90,24 @@ class AddHost(FormScreen):
             TextField("address", "address", wish.address, hint="such as 10.0.0.14/24", max_length=50),
             TextField("labels", "labels", wish.labels, hint="such as rack-1, gpu"),
             TextField("uri", "libvirt URI", wish.uri, wide=True, max_length=500, placeholder=self._default_uri()),
+            TextField("disk", "NixOS disk", wish.disk, wide=True, max_length=220, placeholder="none"),
+            ChoiceField("netboot", "netboot", wish.netboot, self._entries()),
         ]
 
     def _default_uri(self) -> str:
         return f"qemu+ssh://root@{self.wish.address.partition('/')[0] or 'ADDRESS'}/system"
+
+    def _entries(self) -> list[Option]:
+        entries = self.session.store.fleet.netboot.entries
+        return [
+            Option("", "its own disk"),
+            Option(
+                INSTALLER,
+                INSTALLER,
+                detail="Reports the hardware; from there NixOS is installed on its disk, which that wipes.",
+            ),
+            *(Option(name, name) for name in entries),
+        ]
 
     @property
     def uri(self) -> str:
@@ -127,6 +143,8 @@ class AddHost(FormScreen):
             if field.key == "uri":
                 field.control.placeholder = self._default_uri()
                 field.tell(hint="" if self.wish.uri else "empty for the one that is shown")
+            if field.key == "disk":
+                field.tell(hint="" if self.wish.disk else "such as /dev/disk/by-id/nvme-..., out of its report")
 
     def special(self, page: int) -> Told | None:
         """Return the sheet of the pages without fields: the key (unless it is pasted), and the review."""
@@ -312,6 +330,8 @@ class AddHost(FormScreen):
             ("labels", ", ".join(wish.labels.replace(",", " ").split()) or "none"),
             ("URI", self.uri),
             ("host key", key),
+            *([("disk", wish.disk)] if wish.disk else []),
+            *([("netboot", wish.netboot)] if wish.netboot else []),
         ]
         lines = facts(rows, width)
         if self.plan is not None and self.plan.is_empty:

@@ -21,7 +21,7 @@ class EditHost(AddHost):
     """
 
     CSS_PATH = AddHost.CSS_PATH
-    PAGES = (("host", ("mac", "address", "labels", "uri")), *AddHost.PAGES[1:])
+    PAGES = (("host", ("mac", "address", "labels", "uri", "disk", "netboot")), *AddHost.PAGES[1:])
     VERB = "change it"
 
     def __init__(self, session: Session, host: str) -> None:

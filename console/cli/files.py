@@ -73,6 +73,11 @@ def check(options: Namespace) -> int:
     guests = sum(len(host.guests) for host in inventory.fleet.hosts.values())
     hosts = counted(len(inventory.fleet.hosts), "host")
     print(f"{inventory.fleet.name}: {hosts}, {counted(guests, 'guest')}, no mistakes.")
+    without = [host.name for host in inventory.fleet.hosts.values() if host.disk is None]
+    if bare := [name for name in without if not (inventory.folder / f"machines/{name}.nix").exists()]:
+        # No mistake: it may run something else than NixOS, or not have reported its disks yet.
+        names = ", ".join(bare[:5]) + (" ..." if len(bare) > 5 else "")
+        print(f"{counted(len(bare), 'host')} without a disk for NixOS: {names}. Name it: qd host set HOST --disk DISK")
     return 0
 
 

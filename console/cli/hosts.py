@@ -24,6 +24,8 @@ def add(options: Namespace) -> int:
         uri=options.uri or "",
         labels=",".join(options.labels or []),
         ssh_host_key=options.ssh_host_key or "",
+        disk=options.disk or "",
+        netboot=options.netboot or "",
     )
 
     async def work() -> int:
@@ -41,6 +43,8 @@ def set_host(options: Namespace) -> int:
         "uri": options.uri,
         "labels": ",".join(options.labels) if options.labels is not None else None,
         "ssh_host_key": options.ssh_host_key,
+        "disk": options.disk,
+        "netboot": options.netboot,
     }
     changes = {key: value for key, value in given.items() if value is not None}
 

@@ -184,6 +184,9 @@ def _host_facts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uri", help="its libvirt URI (default: qemu+ssh://root@ADDRESS/system)")
     parser.add_argument("--label", action="append", dest="labels", metavar="L", help="may be given again")
     parser.add_argument("--ssh-host-key", metavar="KEY", help='"ssh-ed25519 AAAA...", as in its .pub file')
+    parser.add_argument("--disk", help="where NixOS is installed, such as /dev/disk/by-id/nvme-...")
+    text = 'what it boots from the network: "installer", an entry of fleet.toml, or "" for its own disk'
+    parser.add_argument("--netboot", metavar="ENTRY", help=text)
 
 
 def _guests(guests: Any, command: Command) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -35,28 +36,32 @@ class JobProcess:
         try:
             said = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",  # the current folder is no place to import from
-                    "-m",
-                    self._module,
-                    str(folder),
-                    str(journal),
-                    str(descriptor),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=said,
-                    stderr=said,
-                    start_new_session=True,
-                    pass_fds=(descriptor,),
-                    env={**os.environ, "PYTHONPATH": SOURCE},
-                )
+                # Not by a pipe: asyncio closes one as soon as the process has left us, written to or not.
+                with tempfile.TemporaryFile() as told:
+                    told.write(msgspec.json.encode(targets))
+                    told.seek(0)
+                    process = await asyncio.create_subprocess_exec(
+                        sys.executable,
+                        "-P",  # the current folder is no place to import from
+                        "-m",
+                        self._module,
+                        str(folder),
+                        str(journal),
+                        str(descriptor),
+                        stdin=told,
+                        stdout=said,
+                        stderr=said,
+                        start_new_session=True,
+                        pass_fds=(descriptor,),
+                        env={**os.environ, "PYTHONPATH": SOURCE},
+                    )
             finally:
                 os.close(said)
         except OSError as error:
             raise FleetError(title, f"No process can be started: {error.strerror}.", "Nothing was changed.") from None
         try:
             async with asyncio.timeout(START_S):
-                await process.communicate(msgspec.json.encode(targets))
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -36,6 +36,8 @@ def wish_of(host: Host) -> HostWish:
         uri="" if host.uri == default_uri(host.address) else host.uri,
         labels=", ".join(host.labels),
         ssh_host_key=host.ssh_host_key or "",
+        disk=host.disk or "",
+        netboot=host.netboot or "",
     )
 
 
@@ -141,17 +143,27 @@ def _resolve(fleet: Fleet, wish: HostWish, before: Host | None) -> tuple[Host, d
     address = parse("address", wish.address.strip(), values.parse_address)
     uri = parse("uri", wish.uri.strip(), values.parse_uri) if wish.uri.strip() else default_uri(address or "0.0.0.0/0")
     key = parse("ssh_host_key", wish.ssh_host_key, values.parse_ssh_key) if wish.ssh_host_key.strip() else None
+    disk = parse("disk", wish.disk.strip(), values.parse_stable_disk) if wish.disk.strip() else None
     labels = tuple(
         dict.fromkeys(parse("labels", label, values.parse_name) for label in re.split(r"[,\s]+", wish.labels) if label)
     )
     base = before or Host(name=name, mac=mac, address=address, uri=uri, state_version=fleet.state_version)
-    host = replace(base, mac=mac, address=address, uri=uri, ssh_host_key=key or None, labels=labels)
+    host = replace(
+        base,
+        mac=mac,
+        address=address,
+        uri=uri,
+        ssh_host_key=key or None,
+        labels=labels,
+        disk=disk or None,
+        netboot=wish.netboot.strip() or None,
+    )
     if not problems:
         known = {(breach.host, breach.path) for breach in breaches(fleet)}
         # As the last one: it is blamed then for what it shares, and the sentence names the other.
         others = {key: value for key, value in fleet.hosts.items() if key != name}
         for breach in breaches(replace(fleet, hosts={**others, name: host})):
             if breach.host == name and (breach.host, breach.path) not in known:
-                field = breach.path[-1] if breach.path and breach.path[-1] in {"mac", "address"} else "name"
+                field = breach.path[-1] if breach.path and breach.path[-1] in {"mac", "address", "netboot"} else "name"
                 problems.setdefault(field, breach.message)
     return host, problems

@@ -61,7 +61,11 @@ class GuestWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostWish:
-    """A host as typed. uri: empty for qemu+ssh://root@ADDRESS/system. labels: separated by commas or spaces."""
+    """A host as typed. uri: empty for qemu+ssh://root@ADDRESS/system. labels: separated by commas or spaces.
+
+    disk: where NixOS is installed ("/dev/disk/by-id/..."), empty for nowhere. netboot: "installer", or an entry of
+    fleet.toml; empty for its own disk.
+    """
 
     name: str = ""
     mac: str = ""
@@ -69,6 +73,8 @@ class HostWish:
     uri: str = ""
     labels: str = ""
     ssh_host_key: str = ""
+    disk: str = ""
+    netboot: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

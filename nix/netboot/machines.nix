@@ -32,7 +32,12 @@ let
       folder = /. + "${inventory}/generated";
       files = if inventory != null && builtins.pathExists folder then attrNames (builtins.readDir folder) else [ ];
     in
-    map (file: (import (folder + "/${file}")).fleet) (filter (file: match ".*\\.nix" file != null) files);
+    # What has no data of a machine, somebody else has put there.
+    map (data: data.fleet) (
+      filter (data: data ? fleet) (
+        map (file: import (folder + "/${file}")) (filter (file: match ".*\\.nix" file != null) files)
+      )
+    );
 
   hosts = filter (data: data.kind == "host") fleet;
 

@@ -81,9 +81,16 @@ def test_a_host_is_added_changed_and_removed(place: Place, demo: Path) -> None:
     assert place.json("host", "show", "vhost-e")["address"] == "10.0.0.16/24"
     assert place.ok("host", "set", "vhost-e", "--address", "10.0.0.16/24") == "Set host vhost-e: nothing to do.\n"
     assert (demo / "generated/vhost-e.nix").is_file()
+    assert "1 host without a disk for NixOS: vhost-e. Name it: qd host set HOST --disk DISK" in place.ok("check")
+    place.ok("host", "set", "vhost-e", "--disk", "/dev/disk/by-id/nvme-1", "--netboot", "installer")
+    assert "without a disk" not in place.ok("check")
     place.ok("host", "remove", "vhost-e")
     assert not (demo / "generated/vhost-e.nix").exists() and not (demo / "hosts/vhost-e.toml").exists()
-    assert subjects(demo)[:3] == ["Remove host vhost-e", "Set host vhost-e: address, uri", "Add host vhost-e"]
+    assert subjects(demo)[:3] == [
+        "Remove host vhost-e",
+        "Set host vhost-e: disk, netboot",
+        "Set host vhost-e: address, uri",
+    ]
     assert "no pinned SSH host key" in place.qd(
         "host", "add", "vhost-f", "--mac", "52:54:00:10:00:0f", "--address", "10.0.0.17/24"
     ).stderr  # fmt: skip

@@ -200,6 +200,16 @@ def test_names_are_listed_without_looking_into_any_machine(tmp_path: Path) -> No
     assert evaluated(f"{of('vhost-b')}.settings.networking.hostName", tmp_path) == "vhost-b"
 
 
+@pytest.mark.parametrize("text", ["{ networking.hostName = ''mine''; }", "{ ... }: { }", "7"])
+def test_a_file_of_somebody_else_among_the_generated_ones_is_no_machine(tmp_path: Path, text: str) -> None:
+    write(tmp_path, RICH)
+    (tmp_path / "generated/mine.nix").write_text(text)
+    done = evaluate(f"{of('mine')}.settings.networking.hostName", tmp_path)
+    assert done.returncode != 0
+    assert "generated/mine.nix has no data of a machine" in done.stderr and "machines/mine.nix" in done.stderr
+    assert evaluated(f"{of('vhost-b')}.settings.networking.hostName", tmp_path) == "vhost-b"
+
+
 def test_an_inventory_without_machines_is_an_empty_fleet(tmp_path: Path) -> None:
     assert evaluated("fleet.nixosConfigurations", tmp_path) == {}
 

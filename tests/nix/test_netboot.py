@@ -117,6 +117,13 @@ def test_every_card_of_the_served_subnet_is_known_and_no_other(nix: None, invent
     }
 
 
+@pytest.mark.nix
+@pytest.mark.parametrize("text", ["{ networking.hostName = ''mine''; }", "{ ... }: { }"])
+def test_a_file_of_somebody_else_takes_no_machine_its_answer(nix: None, inventory: Inventory, text: str) -> None:
+    (inventory.folder / "generated/mine.nix").write_text(text)
+    assert set(inventory.answers()) == {HOST, GUEST}
+
+
 def first_choice(menu: str) -> str:
     (line,) = [line for line in menu.splitlines() if line.startswith("choose ")]
     assert line == f"choose --default {line.split()[2]} --timeout 5000 chosen || goto {line.split()[2]}"

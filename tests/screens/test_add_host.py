@@ -67,9 +67,9 @@ def paste(pilot: Pilot[None], value: str) -> None:
     pilot.app.focused.post_message(events.Paste(value))
 
 
-async def fill_in(pilot: Pilot[None], form: AddHost, *, uri: str = "") -> None:
+async def fill_in(pilot: Pilot[None], form: AddHost, *, uri: str = "", disk: str = "") -> None:
     """Paste a host's facts and go on to its key."""
-    for value in ("vhost-e", "52-54-00-10-00-1E", "10.0.0.15/24", "rack-2, gpu", uri):
+    for value in ("vhost-e", "52-54-00-10-00-1E", "10.0.0.15/24", "rack-2, gpu", uri, disk, ""):
         if value:
             paste(pilot, value)
         await pilot.press("enter")
@@ -107,6 +107,24 @@ async def test_a_host_is_added_with_its_key_compared_and_pinned(world: World) ->
         host = world.session.store.fleet.hosts["vhost-e"]
         assert host.ssh_host_key is not None and host.ssh_host_key.startswith("ssh-ed25519 ")
         assert host.labels == ("rack-2", "gpu")
+
+
+async def test_a_host_is_to_be_installed_on_the_disk_that_is_named(world: World) -> None:
+    disk = "/dev/disk/by-id/nvme-SAMSUNG_MZ1L2960_S1"
+    async with console(world) as pilot:
+        form = AddHost(world.session)
+        results = await opened(pilot, form)
+        await fill_in(pilot, form, disk=disk)
+        await pilot.press("pageup")
+        await until(pilot, lambda: form.page == 0)
+        await pilot.press(*["tab"] * 6, "space", "down", "enter")
+        assert form.wish.netboot == "installer"
+        await pilot.press("enter", "s")
+        await until(pilot, lambda: form.page == REVIEW and form.plan is not None)
+        assert disk in text(pilot) and "netboot  installer" in text(pilot)
+        assert (await apply(pilot, results)).ok
+        host = world.session.store.fleet.hosts["vhost-e"]
+        assert (host.disk, host.netboot) == (disk, "installer")
 
 
 async def test_without_a_key_it_is_said_what_that_means(world: World) -> None:

@@ -102,6 +102,21 @@ async def test_a_uri_of_its_own_stays_when_the_address_changes(world: World) -> 
     assert world.session.store.fleet.hosts["vhost-a"].uri == "qemu+ssh://root@10.0.0.21/system"
 
 
+async def test_a_host_is_to_be_installed_only_on_a_disk_by_a_name_that_stays(world: World) -> None:
+    disk = "/dev/disk/by-id/nvme-SAMSUNG_MZ1L2960_S1"
+    with pytest.raises(FleetError, match="was not changed") as caught:
+        world.session.plan_set_host("vhost-a", {"netboot": "installer"})
+    assert "netboot: vhost-a is to be installed and has no disk" in caught.value.detail
+    assert "netboot entry" in world.session.host_problems(host_wish(netboot="rescue"))["netboot"]
+    assert "a name that stays" in world.session.host_problems(host_wish(disk="/dev/sda"))["disk"]
+    assert (await world.apply(world.session.plan_set_host("vhost-a", {"netboot": "installer", "disk": disk}))).ok
+    text = (world.folder / "hosts/vhost-a.toml").read_text()
+    assert f'disk = "{disk}"' in text and 'netboot = "installer"' in text and "# left port" in text
+    assert (await world.apply(world.session.plan_set_host("vhost-a", {"netboot": "", "disk": ""}))).ok
+    host = world.session.store.fleet.hosts["vhost-a"]
+    assert host.disk is None and host.netboot is None
+
+
 async def test_setting_what_is_set_already_is_nothing_to_do(world: World) -> None:
     assert world.session.plan_set_host("vhost-a", {"mac": "52:54:00:10:00:0A", "labels": ""}).is_empty
 
