@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 
 HEAD = re.compile(
-    r"# Written by Quarterdeck [^\n]*\n(?:# [^\n]*\n)*?(?:# source: (?P<source>sha256-[0-9a-f]{64})\n)?"
-    r"# digest: (?P<digest>sha256-[0-9a-f]{64})\n"
+    rb"# Written by Quarterdeck [^\n]*\n(?:# [^\n]*\n)*?(?:# source: (?P<source>sha256-[0-9a-f]{64})\n)?"
+    rb"# digest: (?P<digest>sha256-[0-9a-f]{64})\n"
 )
 
 
@@ -22,13 +22,12 @@ class Generated:
 
     source: str | None
     intact: bool
-    body: str
+    body: memoryview
 
 
 def digest(*parts: bytes) -> str:
     """Return the digest of parts whose borders count ("sha256-1f0c...")."""
-    whole = hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts) if len(parts) > 1 else parts[0])
-    return f"sha256-{whole.hexdigest()}"
+    return _sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts) if len(parts) > 1 else parts[0])
 
 
 def with_head(machine: str, host: str, source: str, body: str) -> str:
@@ -47,10 +46,15 @@ def body_of(text: str) -> str:
     return text.split("\n", 4)[4]
 
 
-def read_head(text: str) -> Generated | None:
+def read_head(raw: bytes) -> Generated | None:
     """Return what a file's head says of it; None for a file that Quarterdeck has not written."""
-    head = HEAD.match(text)
+    head = HEAD.match(raw)
     if head is None:
         return None
-    body = text[head.end() :]
-    return Generated(head["source"], digest(body.encode("utf-8", "surrogatepass")) == head["digest"], body)
+    body = memoryview(raw)[head.end() :]
+    source = head["source"].decode() if head["source"] is not None else None
+    return Generated(source, _sha256(body) == head["digest"].decode(), body)
+
+
+def _sha256(raw: bytes | memoryview) -> str:
+    return f"sha256-{hashlib.sha256(raw).hexdigest()}"

@@ -54,8 +54,19 @@ class EditedMeanwhile(FleetError):
 
 def text_of(path: Path) -> str | None:
     """Return a file's text, None where there is none; what is not UTF-8 has its bytes escaped."""
+    raw = bytes_of(path)
+    return None if raw is None else as_text(raw)
+
+
+def as_text(raw: bytes) -> str:
+    """Return the text of a file that holds this; what is not UTF-8 is escaped."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def bytes_of(path: Path) -> bytes | None:
+    """Return what a file holds, None where there is none. Raises FleetError."""
     try:
-        return path.read_bytes().decode("utf-8", "backslashreplace")
+        return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -16,7 +16,7 @@ from console.domain.model import Fleet
 from console.domain.plan import FileDiff
 from console.generate.header import body_of, read_head
 from console.generate.nix import FOLDER, Machine, machines, machines_of
-from console.inventory.writing import text_of
+from console.inventory.writing import as_text, bytes_of
 
 Written = Mapping[str, tuple[str | None, str | None]]
 """File -> (text before, text after), None where there is no file."""
@@ -101,8 +101,12 @@ def _of_host(fleet: Fleet, name: str) -> dict[str, Machine]:
 def _compare(folder: Path, wanted: Mapping[str, Machine | None]) -> Findings:
     findings = Findings()
     for name, machine in wanted.items():
-        old = text_of(folder / name)
-        head = None if old is None else read_head(old)
+        # Of a large fleet nearly all files are as they should be: their bytes tell that, and are never made a text.
+        raw = bytes_of(folder / name)
+        head = None if raw is None else read_head(raw)
+        if machine is not None and head is not None and head.intact and head.source == machine.source():
+            continue
+        old = None if raw is None else as_text(raw)
         intact = old is None or (head is not None and head.intact)
         if machine is None:
             if old is not None and head is None:
@@ -110,10 +114,8 @@ def _compare(folder: Path, wanted: Mapping[str, Machine | None]) -> Findings:
             elif old is not None:
                 (findings.stale if intact else findings.edited)[name] = (old, None)
             continue
-        if head is not None and head.intact and head.source == machine.source():
-            continue
         new = machine.text()
-        if head is not None and head.source is not None and body_of(new) == head.body:
+        if head is not None and head.source is not None and body_of(new).encode() == head.body:
             # Made from what is spelled otherwise and means the same, or brought by hand to what it should be.
             if intact:
                 continue

@@ -235,18 +235,19 @@ def test_a_file_says_where_it_comes_from_and_has_the_digest_of_its_data() -> Non
     head = text.splitlines()[:4]
     assert "hosts/vhost-a.toml" in head[0] and "do not edit" in head[0]
     assert "machines/vhost-a.nix" in head[1]
-    read = read_head(text)
+    read = read_head(text.encode())
     assert read is not None and read.intact and read.source == machines(fleet)["generated/vhost-a.nix"].source()
     for edited in (text.replace("vcpus = 2", "vcpus = 3"), text + "\n", text[:-1]):
-        read = read_head(edited)
+        read = read_head(edited.encode())
         assert read is not None and not read.intact
-    assert read_head(text.removeprefix("# Written")) is None
-    assert read_head("{ }\n") is None
+    assert read_head(text.removeprefix("# Written").encode()) is None
+    assert read_head(b"{ }\n") is None
 
 
 def test_a_file_of_an_earlier_release_is_known_by_its_digest() -> None:
     text = generated_files(replace(FLEET, hosts={"vhost-a": host(GUEST)}))["generated/vhost-a.nix"]
-    read = read_head("".join(line for line in text.splitlines(keepends=True) if not line.startswith("# source: ")))
+    earlier = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("# source: "))
+    read = read_head(earlier.encode())
     assert read is not None and read.intact and read.source is None
 
 
