@@ -56,7 +56,7 @@ def graphs(subject: Subject, guest: GuestView, width: int, rows: int, *, apart: 
     """
     sample = sample_of(guest, subject.now)
     if not any(value is not None for name in SERIES for value in subject.history.of(guest.key, name)):
-        if guest.state is not GuestState.RUNNING:
+        if guest.state is not GuestState.RUNNING or not guest.answers:
             return []
         return [[(" cpu, memory, disk and net are not reported by this host", "quiet")]]
     memory_kib = guest.seen.memory_kib if guest.seen is not None else None
@@ -122,6 +122,8 @@ def standing(subject: Subject, guest: GuestView) -> list[Line]:
     lines: list[Line] = []
     if host.seen.state is not HostState.UP:
         lines += host_standing(subject)
+    if not guest.answers:
+        lines.append([("✖ QEMU does not answer its host: wait, or force it off.", "bad")])
     match guest.standing:
         case Standing.IN_SYNC if guest.restart_needed:
             lines.append([("▲ runs with an older definition: restart it to have the new one.", "warn")])
@@ -166,7 +168,7 @@ def guest_bars(subject: Subject, guest: GuestView, width: int) -> Line:
     cpu_past = subject.history.of(guest.key, "cpu")
     net_past = subject.history.of(guest.key, "net")
     if all(value is None for value in (*cpu_past, sample.memory_used_kib, disk, net)):
-        if guest.stale_since is None and guest.state is GuestState.RUNNING:
+        if guest.stale_since is None and guest.state is GuestState.RUNNING and guest.answers:
             return [(" cpu, memory, disk and net are not reported by this host", "quiet")]
         return [(f" starts {_starts(guest)}", "quiet")]
     bars = max(6, (width - 51) // 2)

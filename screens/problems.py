@@ -156,6 +156,7 @@ def _of_host(view: HostView) -> Iterator[Problem]:
     yield from _of_pools(view)
     for mark, style, words, guests in (
         ("✖", "bad", "crashed", [g for g in view.guests if g.state is GuestState.CRASHED]),
+        ("✖", "bad", "not answering: QEMU hangs", [g for g in view.guests if not g.answers]),
         ("▲", "warn", "not as the inventory says", _standing(view, Standing.CHANGED)),
         ("▲", "warn", "running an older definition until restarted", [g for g in view.guests if g.restart_needed]),
         ("◌", "accent", "pending: not made yet", _standing(view, Standing.PENDING)),

@@ -34,7 +34,7 @@ LEGEND = (
     ("◌ pending", "accent", "wanted, not on its host yet; a host: not seen yet"),
     ("☾ silent 4m", "warn", "the host does not answer; what is shown was true that long ago"),
     ("↻ connecting", "quiet", "the connection is being made"),
-    ("✖ failed", "bad", "somebody has to act: crashed, wrong key, login refused"),
+    ("✖ failed", "bad", "somebody has to act: crashed, no answer, wrong key, login refused"),
     ("▲", "warn", DIFFERS),
     ("▌", "accent", "marked: what is done to guests is done to it, filtered away or not"),
     ("◆", "accent", "has a GPU passed through"),
@@ -51,6 +51,8 @@ def guest_state(guest: GuestView, now: datetime) -> Span:
     text, style = GUEST_STATES[guest.state]
     if guest.stale_since is not None:
         return f"☾ {text.partition(' ')[2]} {age(guest.stale_since, now)}", "quiet"
+    if not guest.answers:
+        return "✖ no answer", "bad"
     return text, style
 
 
@@ -81,11 +83,16 @@ def host_state(host: HostView, now: datetime) -> Span:
 
 
 def needs_somebody(host: HostView, guest: GuestView | None) -> bool:
-    """Return True for a host that is not up, and for a guest that crashed, differs, is pending or unmanaged."""
+    """Return True for a host that is not up, and for a guest that crashed, hangs, differs, is pending or unmanaged."""
     if guest is None:
         return host.seen.state not in (HostState.UP, HostState.CONNECTING)
-    return guest.state is GuestState.CRASHED or guest.standing in (
-        Standing.CHANGED,
-        Standing.PENDING,
-        Standing.UNMANAGED,
+    return (
+        guest.state is GuestState.CRASHED
+        or not guest.answers
+        or guest.standing
+        in (
+            Standing.CHANGED,
+            Standing.PENDING,
+            Standing.UNMANAGED,
+        )
     )

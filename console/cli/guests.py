@@ -129,10 +129,11 @@ def show(options: Namespace) -> int:
                 show_json(data)
                 return 0
             wanted = view.wanted
+            state = views.guest_row(view, session.store.clock())[2]
             show_facts(
                 [
                     ("name", str(view.key)),
-                    ("state", views.guest_row(view, session.store.clock())[2]),
+                    ("state", state if view.answers else f"{state}, no answer"),
                     ("standing", view.standing.value + (", restart needed" if view.restart_needed else "")),
                     ("uuid", view.uuid),
                     ("vcpus", str(data["vcpus"] or "—")),

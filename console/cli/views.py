@@ -59,6 +59,7 @@ def guest_json(view: GuestView) -> dict[str, Any]:
         "uuid": view.uuid,
         "standing": view.standing.value,
         "restart_needed": view.restart_needed,
+        "answers": view.answers,
         "stale_since": _time(view.stale_since),
         "autostart": wanted.autostart if wanted else seen.autostart if seen else None,
         "addresses": [{"address": a.address, "source": a.source.value} for a in view.addresses],
@@ -87,6 +88,7 @@ def guest_row(view: GuestView, now: datetime) -> list[str]:
     data = guest_json(view)
     state = data["state"] + (f" {age(view.stale_since, now)} ago" if view.stale_since and view.seen else "")
     notes = [view.standing.value] if view.standing in (Standing.CHANGED, Standing.UNMANAGED) else []
+    notes += ["does not answer"] if not view.answers else []
     notes += ["restart needed"] if view.restart_needed else []
     notes += [f"pci {slot}" for slot in data["devices"]]
     cpu = data["cpu_percent"]

@@ -176,6 +176,7 @@ class GuestObservation:
     active_shape: the same of the running domain, None when it is off.
     inventory_id, digest: Quarterdeck's own metadata, None when the domain carries none.
     cpu_history: recent cpu_percent values, oldest first (None = not reported).
+    answers: False while its host's libvirt has been waiting for its QEMU process for seconds.
     pci: functions ("0000:65:00.0") that the definition passes through.
     """
 
@@ -192,6 +193,7 @@ class GuestObservation:
     digest: str | None = None
     pci: tuple[str, ...] = ()
     addresses: tuple[GuestAddress, ...] = ()
+    answers: bool = True
     sample: GuestSample | None = None
     cpu_history: tuple[float | None, ...] = ()
 

@@ -67,6 +67,11 @@ class GuestView:
         return GuestState.UNKNOWN if self.standing is Standing.UNKNOWN else GuestState.OFF
 
     @property
+    def answers(self) -> bool:
+        """False while its QEMU process keeps its host waiting, as far as is known now."""
+        return self.seen is None or self.seen.answers or self.stale_since is not None
+
+    @property
     def uuid(self) -> str:
         """The domain's uuid."""
         return self.wanted.uuid if self.wanted is not None else self.seen.uuid if self.seen is not None else ""

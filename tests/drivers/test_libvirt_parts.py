@@ -27,8 +27,8 @@ from console.domain.verbs import CreateVolume, SetAutostart
 from console.drivers.libvirt import facts, wire
 from console.drivers.libvirt.failures import lost, refusal
 from console.drivers.libvirt.guests import Definition, Listing, Row, definition_of, read_addresses
-from console.drivers.libvirt.herd import Herd
-from console.drivers.libvirt.host import back_off_s
+from console.drivers.libvirt.herd import Herd, NodeStats
+from console.drivers.libvirt.look import back_off_s
 from console.drivers.libvirt.markup import BadXml, clean, number, parse
 from console.drivers.libvirt.stats import RING, Meter, guest_sample, host_sample, memory_used
 from console.drivers.libvirt.testfile import file_of
@@ -398,24 +398,29 @@ def test_a_guest_whose_agent_refuses_costs_no_other() -> None:
     assert read_addresses(Agents(), ["a"], AddressSource.AGENT) == {}
 
 
-def row(uuid: str, state: GuestState, run: int, definition: Definition | None = None, **stats: int) -> Row:
-    told = {name.replace("__", "."): value for name, value in stats.items()}
-    return Row(uuid=uuid, name=uuid, run=run, state=state, stats=told, definition=definition)
+def row(uuid: str, state: GuestState, run: int, definition: Definition | None = None, *, answers: bool = True) -> Row:
+    return Row(uuid=uuid, name=uuid, run=run, state=state, definition=definition, answers=answers)
 
 
-def learn(herd: Herd, clock_s: float, *rows: Row) -> None:
-    listing = Listing(rows=rows, autostart=frozenset(), persistent=frozenset({"a"}), left=())
-    herd.learn(listing, {}, None, clock_s=clock_s, at=AT, full=True)
+def learn(herd: Herd, *rows: Row) -> None:
+    herd.learn(Listing(rows=rows, autostart=frozenset(), persistent=frozenset({"a"}), left=()), {})
+
+
+def measure(herd: Herd, clock_s: float, **cpu_time: int | None) -> None:
+    """Full counters of guests by their uuid; None: those of one that the host passed over."""
+    asked = {uuid: {"cpu.time": value, "balloon.rss": 9} for uuid, value in cpu_time.items() if value is not None}
+    figures = asked | {uuid: {"cpu.time": 1} for uuid in cpu_time.keys() - asked.keys()}
+    herd.measure(figures, NodeStats(None, None), clock_s=clock_s, at=AT, full=True)
 
 
 def test_a_lease_is_a_better_witness_than_an_agent() -> None:
     herd = Herd()
-    learn(herd, 1.0, row("a", GuestState.RUNNING, 1, Definition(vcpus=1)))
+    learn(herd, row("a", GuestState.RUNNING, 1, Definition(vcpus=1)))
     for source in (AddressSource.LEASE, AddressSource.AGENT):
         herd.locate(source, {"a": (GuestAddress(address="10.0.0.5", source=source),)})
     assert [address.source for address in herd.guests[0].addresses] == [AddressSource.LEASE]
     # Another boot may get another address.
-    learn(herd, 2.0, row("a", GuestState.RUNNING, 2))
+    learn(herd, row("a", GuestState.RUNNING, 2))
     assert herd.guests[0].addresses == ()
 
 
@@ -423,12 +428,11 @@ def test_an_unchanged_guest_is_the_same_object() -> None:
     herd = Herd()
     learn(
         herd,
-        1.0,
         row("a", GuestState.OFF, -1, Definition(vcpus=1)),
         row("b", GuestState.RUNNING, 1, Definition(vcpus=1)),
     )
     a, b = herd.guests
-    learn(herd, 3.0, row("a", GuestState.OFF, -1), row("b", GuestState.PAUSED, 1))
+    learn(herd, row("a", GuestState.OFF, -1), row("b", GuestState.PAUSED, 1))
     assert herd.guests[0] is a
     assert herd.guests[1] is not b
     assert (herd.guests[0].persistent, herd.guests[1].persistent) == (True, False)
@@ -436,9 +440,29 @@ def test_an_unchanged_guest_is_the_same_object() -> None:
 
 def test_figures_rest_when_the_guest_goes_off() -> None:
     herd = Herd()
-    learn(herd, 1.0, row("a", GuestState.RUNNING, 1, Definition(vcpus=1), cpu__time=1))
-    learn(herd, 3.0, row("a", GuestState.RUNNING, 1, cpu__time=1_000_000_001))
+    learn(herd, row("a", GuestState.RUNNING, 1, Definition(vcpus=1)))
+    measure(herd, 1.0, a=1)
+    measure(herd, 3.0, a=1_000_000_001)
     assert herd.guests[0].sample is not None
     assert herd.guests[0].sample.cpu_percent == 50.0
-    learn(herd, 3.1, row("a", GuestState.OFF, -1))
+    learn(herd, row("a", GuestState.OFF, -1))
     assert (herd.guests[0].sample, herd.guests[0].cpu_history) == (None, ())
+
+
+def test_whom_the_host_passes_over_is_asked_whether_it_answers() -> None:
+    herd = Herd()
+    learn(herd, row("a", GuestState.RUNNING, 1, Definition(vcpus=1)), row("b", GuestState.RUNNING, 2))
+    measure(herd, 1.0, a=1, b=1)
+    assert herd.doubtful == frozenset()
+    measure(herd, 3.0, a=1_000_000_001, b=None)
+    assert herd.doubtful == {"b"}
+    learn(herd, row("a", GuestState.RUNNING, 1), row("b", GuestState.RUNNING, 2, answers=False))
+    measure(herd, 5.0, a=2_000_000_001, b=None)
+    a, b = herd.guests
+    assert (a.answers, b.answers) == (True, False)
+    assert a.sample is not None and a.sample.cpu_percent == 50.0
+    assert b.sample is None, "what it last used is not what it uses now"
+    assert herd.doubtful == {"b"}, "until it answers"
+    learn(herd, row("a", GuestState.RUNNING, 1), row("b", GuestState.RUNNING, 2))
+    assert herd.guests[1].answers
+    assert herd.doubtful == frozenset()

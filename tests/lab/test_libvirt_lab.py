@@ -329,3 +329,33 @@ async def test_through_a_command_as_ssh_is_run(reach: Reach, world: World) -> No
     number = await reach.define("over-ssh", 6)
     assert guest(await reach.host(), "over-ssh").state is GuestState.OFF
     await reach.client.call("lab", Undefine(uuid=number), timeout_s=20)
+
+
+async def test_a_qemu_that_hangs_costs_its_own_guest_alone(reach: Reach, connection: libvirt.virConnect) -> None:
+    """Its host stays up throughout, its neighbour's figures go on, and it is itself again once it answers."""
+    hung, fine = await reach.define("hung", 1), await reach.define("fine", 2, "qd.burn=1")
+    for number in (hung, fine):
+        await reach.client.call("lab", Start(uuid=number), timeout_s=30)
+    await reach.when(lambda host: all(guest.sample and guest.sample.cpu_percent is not None for guest in host.guests))
+
+    def signal(name: str) -> None:
+        script = f"kill -{name} $(cat /run/libvirt/qemu/hung.pid)"
+        lab_command("exec", reach.lab.dir, "lab-a", "sh", "-c", script)
+
+    states = []
+    try:
+        await asyncio.to_thread(signal, "STOP")
+
+        def told(host: HostObservation) -> bool:
+            states.append(host.state)
+            return not guest(host, "hung").answers and (guest(host, "fine").sample is not None)
+
+        host = await reach.when(told, 90)
+        assert set(states) == {HostState.UP}
+        assert (guest(host, "hung").state, guest(host, "hung").sample) == (GuestState.RUNNING, None)
+        before = guest(host, "fine").sample
+        await reach.when(lambda host: guest(host, "fine").sample not in (before, None), 30)
+        await reach.client.call("lab", Suspend(uuid=fine), timeout_s=30)
+    finally:
+        await asyncio.to_thread(signal, "CONT")
+    await reach.when(lambda host: guest(host, "hung").answers and guest(host, "hung").sample is not None, 60)

@@ -33,6 +33,7 @@ from screens.board import TURN_S, Shown, board
 from screens.dashboard import DashboardApp
 from screens.large import FONT, large, large_rows, large_width
 from screens.problems import Problem, Problems
+from screens.states import guest_state
 from screens.totals import Tally
 from screens.widgets import Sheet, line_width, text_safe
 from tests.fakes import NOW, FakeGuest, FakeHardware, FakeHypervisors, FakeWatch
@@ -146,6 +147,16 @@ def test_the_worst_comes_first_and_notes_last(fleet: Fleet) -> None:
         "▲ vhost-005: pool default is 96% full, 4G left",
         "? not in the inventory: vhost-000/guest-1, guest-2, vhost-002/guest-3, guest-4 and 1 more",
     ]
+
+
+def test_a_guest_whose_qemu_hangs_is_told_of_while_its_host_is_up(fleet: Fleet) -> None:
+    hung = replace(stray(1), answers=False)
+    (problem, _stray) = Problems().of(None, [], views(fleet, up(0, guests=(hung,))), START)
+    assert problem.sentence(START) == "vhost-000/guest-1 is not answering: QEMU hangs"
+    (view,) = views(fleet, up(0, guests=(hung,)))
+    assert guest_state(view.guests[0], START) == ("✖ no answer", "bad")
+    (view,) = views(fleet, down(0, guests=(hung,)))
+    assert guest_state(view.guests[0], START)[0] == "☾ running 4m", "that was then"
 
 
 def test_many_guests_with_one_problem_are_one_line(fleet: Fleet) -> None:

@@ -69,6 +69,10 @@ class LinkLost(Exception):
         self.offered = offered
 
 
+class Overdue(LinkLost):
+    """A call outlived its deadline: the host may be well, and only what was asked of it hangs."""
+
+
 def lost(error: libvirt.libvirtError) -> LinkLost:
     """Return why a connection failed, with what libvirt and ssh said."""
     text = raw(error)

@@ -1,5 +1,8 @@
 """Reading the domains of a host: the list and its counters often, definitions only when they changed.
 
+The list and the definitions are libvirt's own knowledge. Most counters it asks each guest's QEMU for, without a
+deadline of its own: one QEMU that hangs holds up the counters of all, which is why they are asked for apart.
+
 The functions here run on a connection's thread and return plain values: no libvirt object leaves them, because
 dropping the last one may close a connection and so block whoever drops it.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -39,7 +42,13 @@ STATES = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: GuestState.SUSPENDED,
 }
 
-FAST = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+HANGS_MS = 5000
+"""A QEMU that has owed libvirt an answer for this long does not answer: it needs milliseconds when it is well."""
+
+NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+"""A guest that something else waits for, a long job or a QEMU that hangs, is passed over."""
+
+FAST = libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
 FULL = FAST | libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_INTERFACE | libvirt.VIR_DOMAIN_STATS_BLOCK
 
 
@@ -66,7 +75,7 @@ class Row:
     name: str
     run: int
     state: GuestState
-    stats: Mapping[str, object]
+    answers: bool = True
     definition: Definition | None = None
 
     @property
@@ -86,31 +95,36 @@ class Listing:
 
 
 def read_listing(
-    conn: Any, known: Mapping[str, tuple[str, int, bool]], dirty: frozenset[str], *, full: bool, marks: bool
+    conn: Any,
+    known: Mapping[str, tuple[str, int, bool]],
+    dirty: frozenset[str],
+    *,
+    marks: bool,
+    doubtful: frozenset[str] | None = frozenset(),
 ) -> Listing:
-    """List the domains with their counters and read up to BATCH new, changed or `dirty` definitions.
+    """List the domains and read up to BATCH new, changed or `dirty` definitions; no QEMU is waited for.
 
-    known: the mark of each domain whose definition is known. full: the slow groups of counters too. marks: which
-    start with their host and which are persistent too (also read when anything is new or dirty).
+    known: the mark of each domain whose definition is known. marks: which start with their host and which are
+    persistent too (also read when anything is new or dirty). doubtful: of whom it is to be found out whether they
+    answer (None: of all).
     """
     rows = []
     left = []
     budget = BATCH
-    # A guest in the middle of a long job must not hold up the others' figures.
-    flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-    for dom, stats in conn.getAllDomainStats(FULL if full else FAST, flags):
+    for dom, stats in conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, NOWAIT):
         name = clean(dom.name(), 200)
         if name.startswith(PROBE_PREFIX):
             continue
         uuid = dom.UUIDString()
         state = STATES.get(stats.get("state.state"), GuestState.UNKNOWN)
-        row = Row(uuid=uuid, name=name, run=dom.ID(), state=state, stats=stats)
+        run = dom.ID()
+        answers = run < 0 or (doubtful is not None and uuid not in doubtful) or _answers(dom)
+        row = Row(uuid=uuid, name=name, run=run, state=state, answers=answers)
         if uuid in dirty or known.get(uuid) != row.mark:
             marks = True
             if budget:
                 budget -= 1
-                definition = _define(dom, active=row.run >= 0)
-                row = Row(uuid=uuid, name=name, run=row.run, state=state, stats=stats, definition=definition)
+                row = replace(row, definition=_define(dom, active=run >= 0))
             else:
                 left.append(uuid)
         rows.append(row)
@@ -120,6 +134,29 @@ def read_listing(
         persistent=_uuids(conn, libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT) if marks else None,
         left=tuple(left),
     )
+
+
+def read_figures(conn: Any, *, full: bool) -> dict[str, Mapping[str, object]]:
+    """Return each domain's counters by its uuid; waits for as long as any QEMU keeps libvirt waiting.
+
+    full: the slow groups of counters too.
+    """
+    return {dom.UUIDString(): stats for dom, stats in conn.getAllDomainStats(FULL if full else FAST, NOWAIT)}
+
+
+def passed_over(stats: Mapping[str, object]) -> bool:
+    """Return True when these full counters lack what libvirt asks QEMU for, whatever the guest is made of."""
+    return "balloon.rss" not in stats
+
+
+def _answers(dom: Any) -> bool:
+    """Return False for a domain whose QEMU keeps libvirt waiting; True where the host cannot tell, or it is gone."""
+    try:
+        state, _detail, since_ms = dom.controlInfo()
+    except libvirt.libvirtError as error:
+        log.debug("%s: %s", clean(dom.name()), clean(str(error)))
+        return True
+    return not (state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED and since_ms >= HANGS_MS)
 
 
 def read_definitions(conn: Any, uuids: Iterable[str]) -> dict[str, Definition]:

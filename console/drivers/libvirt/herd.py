@@ -17,8 +17,8 @@ from console.domain.observed import (
     GuestState,
     HostSample,
 )
-from console.drivers.libvirt.guests import Definition, Listing, Row
-from console.drivers.libvirt.stats import Meter, guest_sample, host_sample
+from console.drivers.libvirt.guests import Definition, Listing, Row, passed_over
+from console.drivers.libvirt.stats import Meter, Stats, guest_sample, host_sample
 
 SAMPLE_S = 0.8
 """A guest's CPU time is counted in steps of 10 ms: over less than this a rate would be noise."""
@@ -64,6 +64,7 @@ class Herd:
         self._addresses: dict[str, dict[AddressSource, tuple[GuestAddress, ...]]] = {}
         self._autostart: frozenset[str] = frozenset()
         self._persistent: frozenset[str] = frozenset()
+        self._doubtful: frozenset[str] | None = frozenset()
         self._sampled_s = 0.0
         self._ticks = 0
 
@@ -77,9 +78,30 @@ class Herd:
         """Return the mark of each domain whose definition is known."""
         return {uuid: row.mark for uuid, row in self._rows.items() if uuid in self._definitions}
 
-    def full_due(self, clock_s: float) -> bool:
-        """True when the slow counters are due: with every second sample."""
-        return self._ticks % 2 == 0 and clock_s - self._sampled_s >= SAMPLE_S
+    @property
+    def hung(self) -> int:
+        """How many guests do not answer."""
+        return sum(not row.answers for row in self._rows.values())
+
+    @property
+    def doubtful(self) -> frozenset[str] | None:
+        """The guests of which it is to be found out whether they answer; None: all."""
+        if self._doubtful is None:
+            return None
+        return self._doubtful | {uuid for uuid, row in self._rows.items() if not row.answers}
+
+    def doubt_all(self) -> None:
+        """Somebody did not answer, and it is not known who."""
+        self._doubtful = None
+
+    def due(self, clock_s: float) -> bool:
+        """True when figures are due."""
+        return clock_s - self._sampled_s >= SAMPLE_S
+
+    @property
+    def full_due(self) -> bool:
+        """True when the slow counters are due too: with every second sample."""
+        return self._ticks % 2 == 0
 
     def running(self) -> dict[str, tuple[int, Definition]]:
         """Return run number and definition of each running guest."""
@@ -95,17 +117,8 @@ class Herd:
             self._addresses.setdefault(uuid, {})[source] = addresses
         self._build()
 
-    def learn(
-        self,
-        listing: Listing,
-        definitions: Mapping[str, Definition],
-        node: NodeStats | None,
-        *,
-        clock_s: float,
-        at: datetime,
-        full: bool,
-    ) -> None:
-        """Take in one look at the host."""
+    def learn(self, listing: Listing, definitions: Mapping[str, Definition]) -> None:
+        """Take in one look at the guests."""
         rows = {row.uuid: row for row in listing.rows}
         for row in listing.rows:
             if row.definition is not None:
@@ -125,26 +138,41 @@ class Herd:
             self._autostart = listing.autostart
         if listing.persistent is not None:
             self._persistent = listing.persistent
-        if clock_s - self._sampled_s >= SAMPLE_S:
-            self._sampled_s = clock_s
-            self._ticks += 1
-            self._sample(node, clock_s, at, full)
+        self._doubtful = frozenset()
         self._build()
 
-    def _sample(self, node: NodeStats | None, clock_s: float, at: datetime, full: bool) -> None:
+    def measure(
+        self,
+        figures: Mapping[str, Stats],
+        node: NodeStats,
+        *,
+        clock_s: float,
+        at: datetime,
+        full: bool,
+    ) -> None:
+        """Take in the host's counters and its guests', those of each by its uuid; who has none has no figures."""
+        self._sampled_s = clock_s
+        self._ticks += 1
         samples: list[GuestSample] = []
+        passed = set()
         for uuid, row in self._rows.items():
             meter = self._meters.setdefault(uuid, Meter())
             if row.state in OFF:
                 continue
+            stats = figures.get(uuid)
+            if stats is not None and full and passed_over(stats):
+                passed.add(uuid)
+            if stats is None or not row.answers:
+                meter.lose()
+                continue
             definition = self._definitions.get(uuid)
             vcpus = definition.vcpus if definition else None
-            sample = guest_sample(meter, row.stats, vcpus=vcpus, clock_s=clock_s, at=at, full=full)
+            sample = guest_sample(meter, stats, vcpus=vcpus, clock_s=clock_s, at=at, full=full)
             if sample is not None:
                 samples.append(sample)
-        self.host_sample = None
-        if node is not None:
-            self.host_sample = host_sample(self.host_meter, node.cpu, node.memory, samples, clock_s=clock_s, at=at)
+        self._doubtful = frozenset(passed)
+        self.host_sample = host_sample(self.host_meter, node.cpu, node.memory, samples, clock_s=clock_s, at=at)
+        self._build()
 
     def _build(self) -> None:
         before = {guest.uuid: guest for guest in self.guests}
@@ -178,6 +206,7 @@ class Herd:
             digest=definition.digest,
             pci=definition.pci,
             addresses=tuple(addresses.values()),
-            sample=meter.sample if meter else None,
+            answers=row.answers,
+            sample=meter.sample if meter and row.answers else None,
             cpu_history=tuple(meter.history) if meter else (),
         )

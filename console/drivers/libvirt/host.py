@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +20,10 @@ from console.domain.verbs import CreateVolume, Define, DeleteVolume, Verb
 from console.drivers.base import HostTarget
 from console.drivers.libvirt import facts, testfile
 from console.drivers.libvirt.addresses import Addresses
-from console.drivers.libvirt.failures import LinkLost, raw
-from console.drivers.libvirt.guests import BATCH, Definition, Listing, read_definitions, read_listing
-from console.drivers.libvirt.herd import Herd, NodeStats
+from console.drivers.libvirt.failures import LinkLost, Overdue, raw
+from console.drivers.libvirt.herd import Herd
 from console.drivers.libvirt.link import Link, Worker
+from console.drivers.libvirt.look import READ_S, Looks, back_off_s
 from console.drivers.libvirt.markup import BadXml, clean, parse, word
 from console.drivers.libvirt.survey import Survey
 from console.drivers.libvirt.verbs import carry_out, title_of
@@ -34,9 +33,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 OPEN_S = 15.0
-READ_S = 15.0
-"""Deadlines of an open, and of one look at the guests."""
-
 FOCUSED_S = 1.0
 OTHERS_S = 2.0
 MARKS_S = 15.0
@@ -48,11 +44,6 @@ SETTLE_S = 0.05
 
 STEADY_S = 30.0
 """A connection that lasted this long was a good one: the next failure counts as the first."""
-
-
-def back_off_s(failures: int) -> float:
-    """Return how long to wait after so many failures in a row: 1, 2, 4, 8, 16, then 30 s, a fifth more or less."""
-    return min(30.0, 2.0 ** min(failures - 1, 5)) * random.uniform(0.8, 1.2)
 
 
 def utc_now() -> datetime:
@@ -78,11 +69,11 @@ class HostWatch:
         self._now = now
         self._file: Path | None = testfile.file_of(target.uri)
         self._herd = Herd()
+        self._looks = Looks(self._herd, now)
         self._link: Link | None = None
+        self._reached = False
         self._stuck: list[Worker] = []
         self._loss: LinkLost | None = None
-        self._reading = asyncio.Lock()
-        self._dirty: set[str] = set()
         self._wake = asyncio.Event()
         self._retry = asyncio.Event()
         self._survey = Survey(self._surveyed, self._stuck, read_only=read_only)
@@ -110,8 +101,10 @@ class HostWatch:
         while True:
             begun = time.monotonic()
             lost = await self._once()
-            if isinstance(lost, testfile.FileChanged):
-                self._outcome = self._loop.create_future()
+            if isinstance(lost, testfile.FileChanged) or (isinstance(lost, Overdue) and self._reached):
+                # One answer was missing: the host is down only if it does not answer anew.
+                log.info("%s: connecting again: %s", self.target.name, lost.text)
+                self._leave()
                 continue
             failures = 1 if time.monotonic() - begun > STEADY_S + OPEN_S else failures + 1
             delay = back_off_s(failures)
@@ -132,10 +125,13 @@ class HostWatch:
                 while self._link is not None and self._kept is not None and self._kept.is_old:
                     self._lost(testfile.FileChanged())
                     await asyncio.sleep(SETTLE_S)
-                link = await self._up()
-                await self._refresh(link, again=None, marks=True)
-                await self._survey.read(link, frozenset({"pool", "network"}), self.target)
-                read = True
+                while not read:
+                    link = await self._up()
+                    with contextlib.suppress(Overdue):  # then the host is asked again on the next connection
+                        await self._look(link, again=None, marks=True)
+                        await self._survey.read(link, frozenset({"pool", "network"}), self.target)
+                        read = True
+                await self._measure(link)
                 await self._survey.wait_whole()  # devices and the trial of KVM: worth the wait, not a failure
                 return self.observation
         except TimeoutError:
@@ -144,7 +140,7 @@ class HostWatch:
             text = f"It did not answer within {timeout_s:g} s."
             return replace(self.observation, state=HostState.DOWN, reason=DownReason.SILENT, error=text)
         except LinkLost as lost:
-            if self.observation.state is HostState.DOWN:
+            if self.observation.state is HostState.DOWN or read:
                 return self.observation
             return replace(self.observation, state=HostState.DOWN, reason=lost.reason, error=lost.text)
         except (libvirt.libvirtError, BadXml) as error:
@@ -156,24 +152,35 @@ class HostWatch:
         deadline = self._loop.time() + timeout_s
         uuid = getattr(verb, "uuid", None)
         title = title_of(verb, next((g.name for g in self.observation.guests if g.uuid == uuid), None))
-        try:
-            async with asyncio.timeout_at(deadline):
-                link = await self._up()
-        except TimeoutError:
-            raise HostUnreachable(title, f"{self.target.name} did not answer within {timeout_s:g} s.") from None
-        except LinkLost as lost:
-            raise HostUnreachable(title, f"{self.target.name} is down: {lost.text}") from None
-        try:
-            # A copy takes minutes. The test driver has another state on another connection, and copies nothing.
-            if isinstance(verb, CreateVolume) and verb.copy_of is not None and self._file is None:
-                await self._aside(verb, deadline)
-            else:
-                await link.call(lambda conn: self._do(conn, verb), deadline - self._loop.time())
-        except LinkLost as lost:
-            detail = f"{self.target.name} was lost meanwhile: {lost.text} Whether it was done is not known."
-            raise HostUnreachable(title, detail, "Look at the host again before repeating it.") from None
-        finally:
-            await self._after(link, verb)
+        begun = False
+
+        def do(conn: Any) -> None:
+            nonlocal begun
+            begun = True
+            self._do(conn, verb)
+
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    link = await self._up()
+            except TimeoutError:
+                raise HostUnreachable(title, f"{self.target.name} did not answer within {timeout_s:g} s.") from None
+            except LinkLost as lost:
+                raise HostUnreachable(title, f"{self.target.name} is down: {lost.text}") from None
+            try:
+                # A copy takes minutes. The test driver has another state on another connection, and copies nothing.
+                if isinstance(verb, CreateVolume) and verb.copy_of is not None and self._file is None:
+                    await self._aside(do, deadline)
+                else:
+                    await link.call(do, deadline - self._loop.time())
+                return
+            except LinkLost as lost:
+                if isinstance(lost, Overdue) and not begun:
+                    continue  # what hung was the call before it
+                detail = f"{self.target.name} was lost meanwhile: {lost.text} Whether it was done is not known."
+                raise HostUnreachable(title, detail, "Look at the host again before repeating it.") from None
+            finally:
+                await self._after(link, verb)
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -203,10 +210,10 @@ class HostWatch:
         except RuntimeError:  # the loop has closed
             log.debug("a call came after the end")
 
-    async def _aside(self, verb: Verb, deadline: float) -> None:
+    async def _aside(self, do: Callable[[Any], None], deadline: float) -> None:
         link = await Link.open(self.target.uri, timeout_s=OPEN_S, stuck=self._stuck)
         try:
-            await link.call(lambda conn: self._do(conn, verb), deadline - self._loop.time())
+            await link.call(do, deadline - self._loop.time())
         finally:
             await link.close()
 
@@ -216,7 +223,7 @@ class HostWatch:
             if isinstance(verb, (CreateVolume, DeleteVolume)):
                 await self._survey.read(link, frozenset({"pool"}), self.target)
             else:
-                await self._refresh(link, again=_uuids_of(verb), marks=True)
+                await self._look(link, again=_uuids_of(verb), marks=True)
         except (LinkLost, libvirt.libvirtError, BadXml) as error:
             log.info("%s: not read after a change: %s", self.target.name, clean(str(error)))
 
@@ -237,6 +244,7 @@ class HostWatch:
     async def _once(self) -> LinkLost:
         """Connect and observe until the connection is lost; return why."""
         self._loss = None
+        self._reached = False
         link: Link | None = None
         lost: list[LinkLost] = []
         try:
@@ -276,62 +284,52 @@ class HostWatch:
             await link.call(lambda conn: testfile.restore(conn, file), READ_S)
         self._herd.forget()
         self._survey.begin()
-        await self._refresh(link, again=None, marks=True)
+        await self._look(link, again=None, marks=True)
         self._link = link
+        self._reached = True
         self._finish(link)
 
     def _lost(self, lost: LinkLost) -> None:
         self._loss = lost
+        self._leave()
         self._wake.set()
+
+    def _leave(self) -> None:
+        """Who asks for the connection from now on waits for what becomes of the next one."""
+        self._link = None
+        if self._outcome.done():
+            self._outcome = self._loop.create_future()
 
     def _event(self, kind: str, uuid: str | None) -> None:
         if kind == "domain" and uuid is not None:
-            self._dirty.add(uuid)
+            self._looks.touch(uuid)
             self._wake.set()
         else:
             self._survey.touch(kind)
 
     async def _poll(self, link: Link) -> None:
         marks_at = time.monotonic() + MARKS_S
+        await self._measure(link)
         while True:
             await _woken(self._wake, FOCUSED_S if self._focused else OTHERS_S)
             if self._loss is not None:
                 raise self._loss
             if self._kept is not None and self._kept.is_old:
                 raise testfile.FileChanged()
-            if self._dirty:
+            if self._looks.dirty:
                 await asyncio.sleep(SETTLE_S)
             marks = time.monotonic() >= marks_at
             if marks:
                 marks_at = time.monotonic() + MARKS_S
-            await self._refresh(link, again=frozenset(), marks=marks)
+            await self._look(link, again=frozenset(), marks=marks)
+            await self._measure(link)
 
-    async def _refresh(self, link: Link, *, again: frozenset[str] | None, marks: bool) -> None:
-        """Look at the guests; `again`: definitions to read although nothing told of a change (None: all)."""
-        async with self._reading:
-            dirty = frozenset(self._dirty)
-            self._dirty.clear()
-            known = {} if again is None else self._herd.marks()
-            full = self._herd.full_due(time.monotonic())
-            test = link.driver == facts.TEST
+    async def _look(self, link: Link, *, again: frozenset[str] | None, marks: bool) -> None:
+        await self._looks.guests(link, self._kept, again=again, marks=marks)
+        self._guests()
 
-            def read(conn: Any) -> tuple[Listing, NodeStats | None, float]:
-                listing = read_listing(conn, known, dirty | (again or frozenset()), full=full, marks=marks)
-                # The test driver's figures are made up.
-                return listing, None if test else NodeStats.read(conn), time.monotonic()
-
-            try:
-                listing, node, clock_s = await link.call(read, READ_S)
-                definitions: dict[str, Definition] = {}
-                for start in range(0, len(listing.left), BATCH):
-                    due = partial(read_definitions, uuids=listing.left[start : start + BATCH])
-                    definitions |= await link.call(due, READ_S)
-            except BaseException:
-                self._dirty |= dirty
-                raise
-            if self._kept is not None:
-                listing, definitions = self._kept.listing(listing), self._kept.definitions(definitions)
-            self._herd.learn(listing, definitions, node, clock_s=clock_s, at=self._now(), full=full)
+    async def _measure(self, link: Link) -> None:
+        if await self._looks.figures(link):
             self._guests()
 
     def _guests(self) -> None:

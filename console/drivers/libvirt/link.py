@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from console.domain.observed import DownReason
-from console.drivers.libvirt.failures import LinkLost, closed, lost
+from console.drivers.libvirt.failures import LinkLost, Overdue, closed, lost
 from console.drivers.libvirt.hangup import hang_up
 from console.drivers.libvirt.markup import clean
 
@@ -152,7 +152,7 @@ class Link:
     async def call(self, job: Callable[[Any], T], timeout_s: float) -> T:
         """Return job(connection), run on the connection's thread when its turn comes.
 
-        Raises what the job raises, or LinkLost when the connection ended or `timeout_s` passed since its turn
+        Raises what the job raises, LinkLost when the connection ended, Overdue when `timeout_s` passed since its turn
         came. Cancelling the wait leaves the call running under the same deadline.
         """
         await self._turn.acquire()
@@ -250,7 +250,7 @@ class Link:
         worker = self._worker
         self._stuck.append(worker)
         hang_up(self.uri, worker.thread_id)
-        future.set_exception(LinkLost(DownReason.SILENT, f"no answer within {timeout_s:g} s"))
+        future.set_exception(Overdue(DownReason.SILENT, f"no answer within {timeout_s:g} s"))
 
     def _lose(self, error: LinkLost) -> None:
         if self._lost is not None:

@@ -39,6 +39,12 @@ class Meter:
         """The next reading is a first one."""
         self._last.clear()
 
+    def lose(self) -> None:
+        """The subject's counters cannot be had: the history has a gap."""
+        self._last.clear()
+        self.sample = None
+        self.history.append(None)
+
     def rest(self) -> None:
         """The subject is off: counters begin anew."""
         self._last.clear()
