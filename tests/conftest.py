@@ -22,7 +22,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def _is_part(config: pytest.Config) -> bool:
     """Whether the run is one that need not come by every kind of test: a collection, or what failed once more."""
-    return bool(config.option.collectonly or config.option.lf)
+    # The plugin that knows --last-failed may be switched off.
+    return bool(config.option.collectonly or config.getoption("lf", default=False))
 
 
 @pytest.hookimpl(wrapper=True)
