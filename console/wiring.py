@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -206,7 +207,7 @@ async def machine(folder: Path) -> Machine:
         terminal=machine_driver.terminal(os.environ),
         folders=(
             machine_driver.folder("state", state_folder(folder)),
-            machine_driver.folder("runtime", _runtime_folder() / short_id(folder)),
+            machine_driver.folder("runtime", _runtime_folder() / short_id(folder), above=_runtime_folder().parent),
         ),
         log=str(log_path(folder)),
         log_bytes=machine_driver.size_of(log_path(folder)),
@@ -285,7 +286,14 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 
 def _runtime() -> Path:
-    return _private(_runtime_folder())
+    folder = _runtime_folder()
+    if machine_driver.is_open(folder.parent):
+        raise FleetError(
+            f"Everybody may replace what is in {folder.parent}.",
+            "Quarterdeck keeps its sockets there.",
+            f"Run: chmod 700 {shlex.quote(str(folder.parent))}, or set XDG_RUNTIME_DIR to a folder of yours alone.",
+        )
+    return _private(folder)
 
 
 def _runtime_folder() -> Path:

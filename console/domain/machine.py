@@ -29,7 +29,10 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """A folder of ours. mode: its permission bits, None while it does not exist. fault: why it cannot be used."""
+    """A folder of ours. mode: its permission bits, None while it does not exist. fault: why it cannot be used.
+
+    open_above: the folder that it is in, where everybody may put another one in its place; "" where nobody may.
+    """
 
     what: str
     path: str
@@ -37,6 +40,7 @@ class Folder:
     mine: bool = True
     writable: bool = True
     fault: str = ""
+    open_above: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,8 +85,19 @@ def _colours(term: str) -> int | None:
         return None
 
 
-def folder(what: str, path: Path) -> Folder:
-    """Return how a folder of ours is."""
+def is_open(folder: Path) -> bool:
+    """Return True for a folder in which everybody may replace what is another one's: no sticky bit forbids it."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+
+
+def folder(what: str, path: Path, *, above: Path | None = None) -> Folder:
+    """Return how a folder of ours is. above: the one outside it that has to be closed to others."""
+    if above is not None and is_open(above):
+        return Folder(what=what, path=str(path), open_above=str(above))
     try:
         found = path.lstat()
     except FileNotFoundError:

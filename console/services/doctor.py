@@ -263,6 +263,10 @@ def _ssh(machine: Machine, needed: bool) -> Finding:
 def _folder(folder: Folder) -> Finding:
     if folder.fault:
         return Finding(Mark.BAD, folder.what, f"{folder.path}: {folder.fault}.", f"Move it away: {folder.path}")
+    if folder.open_above:
+        why = f"Everybody may replace what is in {folder.open_above}: no socket of yours is safe there."
+        remedy = f"chmod 700 {shlex.quote(folder.open_above)}, or name another folder: XDG_RUNTIME_DIR"
+        return Finding(Mark.BAD, folder.what, why, remedy)
     if folder.mode is None:
         return Finding(Mark.GOOD, folder.what, f"{folder.path}, made when it is needed.")
     if not folder.mine:

@@ -58,6 +58,19 @@ def test_a_file_where_a_folder_should_be_is_named_and_the_rest_is_looked_at(
     assert "✔ inventory" in done.stdout and "✖ hosts" in done.stdout
 
 
+def test_a_runtime_folder_that_is_open_to_everybody_is_refused(place: Place, demo: Path) -> None:
+    open_to_all = place.root / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    found = place.qd("doctor", "--inventory", str(demo), XDG_RUNTIME_DIR=str(open_to_all)).stdout
+    assert f"✖ runtime    Everybody may replace what is in {open_to_all}" in found
+    assert f"chmod 700 {open_to_all}" in found
+    said = place.refused("guest", "list", "--inventory", str(demo), XDG_RUNTIME_DIR=str(open_to_all))
+    assert said.startswith(f"qd: Everybody may replace what is in {open_to_all}.")
+    open_to_all.chmod(0o1777)  # as /tmp is
+    place.ok("guest", "list", "--inventory", str(demo), XDG_RUNTIME_DIR=str(open_to_all))
+
+
 def test_libvirt_processes_that_nobody_reaches_are_found(tmp_path: Path) -> None:
     waits = "import sys; print('here', flush=True); sys.stdin.read()"
     # The module's name as an argument after -m, as the real process has it.
