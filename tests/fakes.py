@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from console.domain.errors import FleetError, HostUnreachable
+from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
 from console.domain.hardware import HostHardware, Use
 from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import (
@@ -286,8 +286,10 @@ class FakeHypervisors:
         await self.gate.wait()
         target = self.hosts.get(host)
         if target is not None and self.lost_at is not None and number >= self.lost_at:
-            target.up = False
+            was_up, target.up = target.up, False
             self.touch()
+            if was_up:
+                raise NotKnownDone(f"{host} was lost.", "", "Is it switched on?")
         if target is None or not target.up:
             raise HostUnreachable(f"{host} does not answer.", "", "Is it switched on?")
         if number in self.fail_at:

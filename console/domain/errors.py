@@ -48,3 +48,7 @@ class Fault:
 
 class HostUnreachable(FleetError):
     """The host did not answer: nothing is known to be wrong with what was asked of it."""
+
+
+class NotKnownDone(HostUnreachable):
+    """The host was lost after it was asked: whether it did what was asked is not known."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.domain.errors import FleetError, HostUnreachable
+from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
 from console.domain.job import JobState
 from console.domain.model import GuestKey
 from console.domain.observed import GuestState, HostObservation
@@ -193,9 +193,9 @@ async def _host(steps: list[tuple[int, Step]], place: Workplace, journal: Journa
         except FleetError as error:
             failed.add(unit)
             record.failures.append((f"{step.sentence} on {step.host}", str(error)))
-            lost = isinstance(error, HostUnreachable)
+            lost = isinstance(error, NotKnownDone)
+            record.unreachable |= isinstance(error, HostUnreachable)
             if lost:
-                record.unreachable = True
                 record.left.append(f"{step.sentence} on {step.host}: it is not known whether this was done")
             write(index, StepState.FAILED, why=str(error), unreachable=lost)
             await _undo(done.pop(unit, []), place, journal, record)

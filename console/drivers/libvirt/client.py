@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from console.domain.errors import FleetError, HostUnreachable
+from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
 from console.domain.observed import DownReason, HostObservation, HostState
 from console.domain.verbs import Verb
 from console.drivers.base import HostTarget
@@ -160,13 +160,14 @@ class LibvirtClient:
             async with asyncio.timeout(timeout_s):
                 await self._turn.wait()
                 if self._writer is None:
-                    raise self._fault or _ProcessLost()
+                    raise self._fault or HostUnreachable("The libvirt process cannot be reached", "It ended.")
                 self._waiting[number] = reply
                 self._write(make(number))
                 sent = True
                 answer = await reply
         except TimeoutError:
-            raise HostUnreachable("The libvirt process did not answer", f"Nothing came in {timeout_s:g} s.") from None
+            kind = NotKnownDone if sent else HostUnreachable
+            raise kind("The libvirt process did not answer", f"Nothing came in {timeout_s:g} s.") from None
         finally:
             self._waiting.pop(number, None)
             if sent and (not reply.done() or reply.cancelled()) and self._writer is not None:
@@ -327,7 +328,7 @@ class LibvirtClient:
         return replace(last, state=HostState.DOWN, reason=reason, error=error)
 
 
-class _ProcessLost(HostUnreachable):
+class _ProcessLost(NotKnownDone):
     """The process ended while it was being asked."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from console.domain.errors import FleetError, HostUnreachable
+from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
 from console.domain.observed import DownReason, HostFacts, HostObservation, HostState
 from console.domain.verbs import CreateVolume, Define, DeleteVolume, Verb
 from console.drivers.base import HostTarget
@@ -151,7 +151,8 @@ class HostWatch:
         """Carry out one verb; what it changed is in `observation` afterwards. Raises FleetError."""
         deadline = self._loop.time() + timeout_s
         uuid = getattr(verb, "uuid", None)
-        title = title_of(verb, next((g.name for g in self.observation.guests if g.uuid == uuid), None))
+        name = next((g.name for g in self.observation.guests if g.uuid == uuid), None)
+        title = title_of(verb, name)
         begun = False
 
         def do(conn: Any) -> None:
@@ -175,10 +176,11 @@ class HostWatch:
                     await link.call(do, deadline - self._loop.time())
                 return
             except LinkLost as lost:
-                if isinstance(lost, Overdue) and not begun:
-                    continue  # what hung was the call before it
-                detail = f"{self.target.name} was lost meanwhile: {lost.text} Whether it was done is not known."
-                raise HostUnreachable(title, detail, "Look at the host again before repeating it.") from None
+                if begun:
+                    title, hint = title_of(verb, name, known=False), "Look at the host again before repeating it."
+                    raise NotKnownDone(title, f"{self.target.name} was lost meanwhile: {lost.text}", hint) from None
+                if not isinstance(lost, Overdue) or self._loop.time() >= deadline:  # else another call hung
+                    raise HostUnreachable(title, f"{self.target.name} is down: {lost.text}") from None
             finally:
                 await self._after(link, verb)
 

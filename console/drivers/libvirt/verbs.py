@@ -57,13 +57,19 @@ TITLES: dict[type[Verb], str] = {
 }
 
 
-def title_of(verb: Verb, name: str | None = None) -> str:
-    """Return the title of a failure of this verb; `name` is the domain's where it is known."""
+def title_of(verb: Verb, name: str | None = None, *, known: bool = True) -> str:
+    """Return the title of a failure of this verb; `name` is the domain's where it is known.
+
+    known: it is certain that nothing was done.
+    """
     if isinstance(verb, Define):
         name = name or _defined_name(verb.xml)
     elif isinstance(verb, (CreateVolume, DeleteVolume)):
         name = verb.name
-    return TITLES[type(verb)].format(clean(name, 80) if name else f"domain {clean(getattr(verb, 'uuid', ''), 40)}")
+    title = TITLES[type(verb)]
+    if not known:
+        title = f"it is not known whether {title.replace(' not', '', 1)}"
+    return title.format(clean(name, 80) if name else f"domain {clean(getattr(verb, 'uuid', ''), 40)}")
 
 
 def _defined_name(xml: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from console import __version__
 from console.domain import errors, model, observed, verbs
-from console.domain.errors import FleetError, HostUnreachable
+from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
 from console.domain.observed import HostObservation
 from console.domain.verbs import Verb
 from console.drivers import base
@@ -146,15 +146,17 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
     detail: str = ""
     hint: str = ""
     unreachable: bool = False
+    not_known: bool = False
 
     @classmethod
     def of(cls, id: int, error: FleetError) -> Failed:
         """Return the error as a reply."""
-        return cls(id, error.title, error.detail, error.hint, isinstance(error, HostUnreachable))
+        kinds = isinstance(error, HostUnreachable), isinstance(error, NotKnownDone)
+        return cls(id, error.title, error.detail, error.hint, *kinds)
 
     def error(self) -> FleetError:
         """Return the reply as the error to raise."""
-        kind = HostUnreachable if self.unreachable else FleetError
+        kind = NotKnownDone if self.not_known else HostUnreachable if self.unreachable else FleetError
         return kind(self.title, self.detail, self.hint)
 
 
