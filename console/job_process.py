@@ -39,8 +39,6 @@ async def work(place: Workplace, journal: Journal, targets: bytes) -> None:
         title = plan.title
         if plan.steps:
             await place.hypervisors.set_targets(msgspec.json.decode(targets, type=tuple[HostTarget, ...]))
-    except msgspec.MsgspecError:
-        refuse(title, journal, FleetError(f"{title} was not begun.", "Who began it ended before that."))
     except FleetError as error:
         refuse(title, journal, error)
     else:
