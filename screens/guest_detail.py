@@ -138,6 +138,8 @@ def standing(subject: Subject, guest: GuestView) -> list[Line]:
             lines.append([(f"◌ wanted, not on {host.name} yet: ", "accent"), (made, "")])
         case Standing.UNMANAGED:
             lines.append([("? not in the inventory: ", "warn"), ("shown, never touched.", "")])
+        case Standing.CHANGED if guest.fault:
+            lines.append([(f"✖ {guest.fault}", "bad")])
         case Standing.CHANGED:
             lines.append([("▲ differs from the inventory; ", "warn"), ("p shows the plan.", "")])
             lines += [_difference(difference) for difference in subject.differences]

@@ -34,10 +34,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a wanted guest's domain would be: its XML's digest, and its comparable form."""
+    """What a wanted guest's domain would be: its XML's digest, and its comparable form.
+
+    fault: why it cannot be said, in one sentence; then there is nothing else.
+    """
 
     digest: str
     shape: Mapping[str, str]
+    fault: str = ""
 
 
 Define = Callable[[Fleet, Host, Guest], Definition]
@@ -49,7 +53,8 @@ class GuestView:
     """One guest as the operator sees it. At least one of `wanted` and `seen` is present.
 
     state: what it does now, or did when its host was last seen. stale_since: when that was, if the host is
-    not up now. restart_needed: it runs with an older definition than the one it has.
+    not up now. restart_needed: it runs with an older definition than the one it has. fault: why what is wanted
+    cannot be defined, "" when it can.
     """
 
     key: GuestKey
@@ -58,6 +63,7 @@ class GuestView:
     seen: GuestObservation | None
     stale_since: datetime | None = None
     restart_needed: bool = False
+    fault: str = ""
 
     @property
     def state(self) -> GuestState:
@@ -109,10 +115,12 @@ def host_view(fleet: Fleet, host: Host, seen: HostObservation, define: Define) -
     views = []
     for guest in host.guests.values():
         found = by_uuid.pop(guest.uuid, None)
+        fault = ""
         if found is None:
             standing = Standing.UNKNOWN if seen.seen_at is None else Standing.PENDING
         else:
-            standing = _standing(fleet, guest, found, define(fleet, host, guest))
+            wanted = define(fleet, host, guest)
+            standing, fault = _standing(fleet, guest, found, wanted), wanted.fault
         views.append(
             GuestView(
                 key=GuestKey(host.name, guest.name),
@@ -121,6 +129,7 @@ def host_view(fleet: Fleet, host: Host, seen: HostObservation, define: Define) -
                 seen=found,
                 stale_since=stale,
                 restart_needed=found is not None and _runs_older(found),
+                fault=fault,
             )
         )
     for found in sorted(by_uuid.values(), key=lambda guest: guest.name):

@@ -187,7 +187,11 @@ class Store:
         key = GuestKey(host.name, guest.name)
         known = self._definitions.get(key)
         if known is None:
-            known = self._definitions[key] = self._define(fleet, host, guest)
+            try:
+                known = self._define(fleet, host, guest)
+            except FleetError as error:  # it costs this guest its plan, and no other one of the host anything
+                known = Definition("", {}, " ".join(part for part in (error.title, error.detail) if part))
+            self._definitions[key] = known
         return known
 
     def _forget_definitions(self, before: Fleet) -> None:

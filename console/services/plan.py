@@ -139,22 +139,18 @@ def plan_fleet(store: Store, keys: Iterable[GuestKey], title: str, hardware: Har
                 found = picked(fleet.resources, host, known_hardware(store, host, hardware), guest)
                 guest, reasons = found.guest, found.notes
                 warnings += reasons
-        except FleetError as error:
-            refusals.append(f"{key}: {error.title} {error.detail}".strip())
-            continue
-        if view.seen is None:
-            try:
+            if view.seen is None:
                 made = _pending_steps(fleet, host, guest)
                 warnings += needs(host.wanted, guest)
                 if guest.devices:
                     warnings += host_needs(host.wanted, known_hardware(store, host, hardware), guest)
-            except FleetError as error:
-                refusals.append(f"{key}: {error.title} {error.detail}".strip())
+            elif view.standing is Standing.CHANGED or guest != view.wanted:
+                made = redefine(store.fleet, fleet, fleet.hosts[host.name], guest, view.seen)
+                differences += at_next_boot(plan_differences(fleet, fleet.hosts[host.name], key, guest, view.seen))
+            else:
                 continue
-        elif view.standing is Standing.CHANGED or guest != view.wanted:
-            made = redefine(store.fleet, fleet, fleet.hosts[host.name], guest, view.seen)
-            differences += at_next_boot(plan_differences(fleet, fleet.hosts[host.name], key, guest, view.seen))
-        else:
+        except FleetError as error:
+            refusals.append(f"{key}: {error.title} {error.detail}".strip())
             continue
         steps += made
         if guest != view.wanted:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from console.domain.errors import FleetError
 from console.domain.model import Fleet, Guest, Host, Pool
 from console.domain.observed import GuestObservation, GuestState, HostObservation, HostState
-from console.domain.standing import Definition
+from console.domain.standing import Definition, Standing
 from console.inventory.files import Inventory
 from console.inventory.store import Store
 from tests.fakes import NOW
@@ -77,6 +78,19 @@ def test_updates_of_a_host_work_no_definition_out_again(defining: Defining) -> N
 )
 def test_an_edit_works_out_what_it_touches(defining: Defining, fleet: Fleet, again: list[str]) -> None:
     assert defining.after(fleet) == again
+
+
+def test_a_guest_that_cannot_be_defined_costs_no_other(defining: Defining) -> None:
+    def define(fleet: Fleet, host: Host, guest: Guest) -> Definition:
+        if guest is DB:
+            raise FleetError("db cannot be defined.", "Its disk is in no pool.", "Mend it.")
+        return Definition("", {})
+
+    store = Store(inventory(FLEET), define)
+    store.set_observed(seen(1))
+    web, db = store.host("a").guests
+    assert (web.fault, db.fault) == ("", "db cannot be defined. Its disk is in no pool.")
+    assert db.standing is Standing.CHANGED and db.state is GuestState.RUNNING
 
 
 def test_a_guest_that_went_and_came_back_changed_is_worked_out_again(defining: Defining) -> None:

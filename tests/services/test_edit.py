@@ -345,3 +345,20 @@ async def test_an_autostart_that_the_host_lost_is_put_back(world: World) -> None
     await world.see()
     assert world.session.store.guest(WEB).standing is Standing.CHANGED
     assert [type(v) for v in await world.verbs_of(world.session.plan_fleet)] == [SetAutostart]
+
+
+async def test_a_guest_that_cannot_be_defined_is_refused_in_its_plan_alone(world: World) -> None:
+    """The files are checked before it comes to this; what slips through must not cost the others theirs."""
+    await world.see()
+    store = world.session.store
+    web = store.fleet.hosts["vhost-a"].guests["web"]
+    bad = replace(web, boot=("disk:none",))
+    other = replace(web, name="other", uuid="03dd873c-3bb7-4a79-b514-052cbd8e0b40", disks={}, nics={}, boot=())
+    host = replace(store.fleet.hosts["vhost-a"], guests={"web": bad, "other": other})
+    hosts = {**store.fleet.hosts, "vhost-a": host}
+    store.set_inventory(replace(store.inventory, fleet=replace(store.fleet, hosts=hosts)))
+    why = "web cannot be defined. It is to boot from disk:none, which it does not have."
+    assert store.guest(WEB).fault == why
+    plan = world.session.plan_fleet()
+    assert plan.refusals == (f"vhost-a/web: {why}",)
+    assert [step.guest.guest for step in plan.steps if step.guest] == ["other"]
