@@ -386,7 +386,7 @@ class FakeHostKeys:
         self.key = key
         self.asked: list[str] = []
 
-    async def fetch(self, uri: str, *, timeout_s: float) -> str:
+    async def fetch(self, uri: str, ssh: Ssh, *, timeout_s: float) -> str:
         self.asked.append(uri)
         return self.key
 

@@ -82,8 +82,10 @@ class Watch(Protocol):
 class HostKeys(Protocol):
     """The SSH host keys of hosts that are not pinned yet."""
 
-    async def fetch(self, uri: str, *, timeout_s: float) -> str:
+    async def fetch(self, uri: str, ssh: Ssh, *, timeout_s: float) -> str:
         """Return the public key ("ssh-ed25519 AAAA...") that the host of a qemu+ssh URI offers now.
+
+        ssh: how hosts are reached; of that the jump host alone matters, and what gets past it.
 
         Nothing vouches for it: the operator compares its fingerprint. Raises HostUnreachable or FleetError.
         """

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from console.domain.errors import FleetError, HostUnreachable
@@ -107,7 +110,10 @@ def ssh_options(host: Host, ssh: Ssh, known_hosts: Path) -> list[str]:
         "ControlPath": "none",
     }
     if ssh.jump:
-        options["ProxyCommand"] = _way(ssh.jump, ssh)
+        # ssh expands "%" in the command, and a shell reads it.
+        *words, gate = _way(ssh.jump, ssh)
+        plain = shlex.join(words).replace("%", "%%")
+        options["ProxyCommand"] = f"{plain} -W {shlex.quote('[%h]:%p')} -- {gate}"
     return ["-F", "none", *_given(options), *_login(ssh)]
 
 
@@ -121,14 +127,14 @@ def _login(ssh: Ssh) -> list[str]:
         arguments += ["-i", os.path.expanduser(ssh.identity), "-o", "IdentitiesOnly=yes"]  # noqa: PTH111 - "~" only
     if not ssh.agent:
         arguments += ["-o", "IdentityAgent=none"]
-    elif socket := os.environ.get("SSH_AUTH_SOCK"):
+    elif agent := os.environ.get("SSH_AUTH_SOCK"):
         # Said here, since the libvirt process outlives the login whose environment it has.
-        arguments += ["-o", f"IdentityAgent={socket.replace('%', '%%')}"]
+        arguments += ["-o", f"IdentityAgent={agent.replace('%', '%%')}"]
     return arguments
 
 
-def _way(jump: str, ssh: Ssh) -> str:
-    """Return the ProxyCommand through a jump host ("user@gate:22"), whose key the operator's known_hosts must have.
+def _way(jump: str, ssh: Ssh) -> list[str]:
+    """Return the words of ssh to a jump host ("user@gate:22"), its name last; the operator's known_hosts has its key.
 
     Not `-J`: the ssh that it starts is given none of our options, so it could ask, or trust a new key.
     """
@@ -142,17 +148,8 @@ def _way(jump: str, ssh: Ssh) -> str:
         "ForwardAgent": "no",
         "ConnectTimeout": str(CONNECT_TIMEOUT_S),
     }
-    words = [
-        "-F",
-        "none",
-        *_given(options),
-        *_login(ssh),
-        *(["-l", user] if user else []),
-        *(["-p", port] if port else []),
-    ]
-    # ssh expands "%" in the command, and a shell reads it.
-    plain = shlex.join(["ssh", *words]).replace("%", "%%")
-    return f"{plain} -W {shlex.quote('[%h]:%p')} -- {name}"
+    login = [*_login(ssh), *(["-l", user] if user else []), *(["-p", port] if port else [])]
+    return ["ssh", "-F", "none", *_given(options), *login, name]
 
 
 def _wrapper(host: Host, ssh: Ssh, known_hosts: Path) -> str:
@@ -168,10 +165,29 @@ def _write(path: Path, text: str, mode: int) -> None:
     temporary.replace(path)
 
 
+@contextmanager
+def _reached(name: str, port: int, ssh: Ssh) -> Iterator[dict[str, Any]]:
+    """Give asyncssh's words for the way to a server, through the jump host where there is one.
+
+    Raises OSError with what ssh said where the jump host let nobody through.
+    """
+    if not ssh.jump:
+        yield {}
+        return
+    *words, gate = _way(ssh.jump, ssh)
+    with tempfile.NamedTemporaryFile() as said:
+        # asyncssh would take what ssh says to people, on stderr, for the server's own words.
+        aside = ["-E", said.name, "-o", "LogLevel=ERROR"]
+        try:
+            yield {"proxy_command": [*words, *aside, "-W", f"[{name}]:{port}", "--", gate]}
+        except Exception as error:
+            raise OSError(" ".join(said.read().decode(errors="replace").split()) or str(error)) from error
+
+
 class OfferedHostKeys:
     """Asks a host which key it has, by asyncssh; nobody vouches for the answer but the operator."""
 
-    async def fetch(self, uri: str, *, timeout_s: float) -> str:
+    async def fetch(self, uri: str, ssh: Ssh, *, timeout_s: float) -> str:
         """Return the host's public key; see console.drivers.base.HostKeys."""
         import asyncssh  # 0.1 s of import that only adding a host needs
 
@@ -181,15 +197,13 @@ class OfferedHostKeys:
             raise FleetError("No SSH host key can be asked for.", str(error)) from None
         if not is_ssh(uri) or not name:
             raise FleetError(f"{shown(uri)} does not go over SSH.", "It has no SSH host key.", "Leave the key out.")
-        place = f"{name} port {port}"
+        place = f"{name} port {port}" + (f" (through {ssh.jump})" if ssh.jump else "")
         try:
             async with asyncio.timeout(timeout_s):
-                key = await asyncssh.get_server_host_key(
-                    name,
-                    port,
-                    config=None,
-                    server_host_key_algs=PINNED_KINDS,
-                )
+                with _reached(name, port, ssh) as way:
+                    key = await asyncssh.get_server_host_key(
+                        name, port, config=None, server_host_key_algs=PINNED_KINDS, **way
+                    )
         except TimeoutError:
             raise HostUnreachable(
                 f"{place} did not answer within {timeout_s:g} s.", "", "Is it switched on, and the address right?"

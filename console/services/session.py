@@ -231,7 +231,7 @@ class Session(View):
         if wrong and "already belongs" not in wrong:
             raise FleetError("The host key cannot be asked for yet.", wrong)
         uri = wish.uri.strip() or default_uri(wish.address.strip())
-        key = await self._host_keys.fetch(uri, timeout_s=HOST_KEY_TIMEOUT_S)
+        key = await self._host_keys.fetch(uri, self.store.fleet.ssh, timeout_s=HOST_KEY_TIMEOUT_S)
         return HostKey(key=key, fingerprint=self._fingerprint(key))
 
     async def preview(self, plan: Plan) -> Plan:

@@ -7,6 +7,8 @@ import os
 import shlex
 import stat
 import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from console.domain.errors import FleetError, HostUnreachable
 from console.domain.model import Host, Ssh
 from console.drivers.ssh import OfferedHostKeys, fingerprint, is_ssh, ssh_options, wrapped_uri
+from tests.drivers.world import ended
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC7OjStmcpGbLxEsTgF0QXauf3wNle8x9KNwvg3kSyAH"
 
@@ -219,14 +222,14 @@ async def server(*keys: asyncssh.SSHKey) -> AsyncIterator[int]:
 async def test_the_offered_key_is_the_servers() -> None:
     key = asyncssh.generate_private_key("ssh-ed25519")
     async with server(key) as port:
-        offered = await OfferedHostKeys().fetch(f"qemu+ssh://root@127.0.0.1:{port}/system", timeout_s=20)
+        offered = await OfferedHostKeys().fetch(f"qemu+ssh://root@127.0.0.1:{port}/system", Ssh(), timeout_s=20)
     assert offered == " ".join(key.export_public_key().decode().split()[:2])
 
 
 async def test_the_safest_of_several_keys_is_taken() -> None:
     keys = [asyncssh.generate_private_key(kind) for kind in ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")]
     async with server(*keys) as port:
-        offered = await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", timeout_s=20)
+        offered = await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", Ssh(), timeout_s=20)
     assert offered.startswith("ssh-ed25519 ")
 
 
@@ -234,7 +237,7 @@ async def test_the_safest_of_several_keys_is_taken() -> None:
 async def test_a_server_with_another_kind_of_key_is_pinned_by_that(kind: str) -> None:
     key = asyncssh.generate_private_key(kind)
     async with server(key) as port:
-        offered = await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", timeout_s=20)
+        offered = await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", Ssh(), timeout_s=20)
     assert offered == " ".join(key.export_public_key().decode().split()[:2])
 
 
@@ -261,7 +264,7 @@ async def speaker(greeting: bytes | None) -> AsyncIterator[int]:
 async def test_a_silent_server_ends_in_a_sentence_at_the_deadline() -> None:
     async with speaker(b"") as port:
         with pytest.raises(HostUnreachable) as caught:
-            await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", timeout_s=0.2)
+            await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", Ssh(), timeout_s=0.2)
     assert f"127.0.0.1 port {port} did not answer within 0.2 s." in str(caught.value)
     assert "switched on" in caught.value.hint
 
@@ -270,13 +273,13 @@ async def test_a_silent_server_ends_in_a_sentence_at_the_deadline() -> None:
 async def test_what_is_no_ssh_server_ends_in_a_sentence(greeting: bytes | None) -> None:
     async with speaker(greeting) as port:
         with pytest.raises(HostUnreachable) as caught:
-            await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", timeout_s=5)
+            await OfferedHostKeys().fetch(f"qemu+ssh://127.0.0.1:{port}/system", Ssh(), timeout_s=5)
     assert f"127.0.0.1 port {port}" in str(caught.value) and "\x1b" not in str(caught.value)
 
 
 async def test_a_closed_port_ends_in_a_sentence() -> None:
     with pytest.raises(HostUnreachable, match=r"No SSH host key was had from 127\.0\.0\.1 port 1\."):
-        await OfferedHostKeys().fetch("qemu+ssh://127.0.0.1:1/system", timeout_s=5)
+        await OfferedHostKeys().fetch("qemu+ssh://127.0.0.1:1/system", Ssh(), timeout_s=5)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +295,70 @@ async def test_a_closed_port_ends_in_a_sentence() -> None:
 )
 async def test_a_uri_without_ssh_has_no_key(uri: str) -> None:
     with pytest.raises(FleetError):
-        await OfferedHostKeys().fetch(uri, timeout_s=5)
+        await OfferedHostKeys().fetch(uri, Ssh(), timeout_s=5)
+
+
+RELAY = """\
+#!{python}
+import os, select, socket, sys
+place = sys.argv[sys.argv.index("-W") + 1]
+print(*sys.argv[1:], file=open({told!r}, "w"), flush=True)
+name, _, port = place.rpartition(":")
+peer = socket.create_connection((name.strip("[]"), int(port)))
+while True:
+    for ready in select.select([0, peer], [], [])[0]:
+        data = os.read(0, 4096) if ready == 0 else peer.recv(4096)
+        if not data:
+            sys.exit()
+        peer.sendall(data) if ready == 0 else os.write(1, data)
+"""
+
+
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """This script is what is run as ssh."""
+    program = tmp_path / "bin/ssh"
+    program.parent.mkdir()
+    program.write_text(script)
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+async def test_the_key_of_a_host_behind_a_jump_host_is_had_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    stand_in(tmp_path, monkeypatch, RELAY.format(python=sys.executable, told=str(told)))
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    async with server(key) as port:
+        way = Ssh(jump="ops@gate.example:2222")
+        offered = await OfferedHostKeys().fetch(f"qemu+ssh://root@127.0.0.1:{port}/system", way, timeout_s=20)
+    assert offered == " ".join(key.export_public_key().decode().split()[:2])
+    words = told.read_text().split()
+    assert words[-3:] == [f"[127.0.0.1]:{port}", "--", "gate.example"]
+    assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "2222", "ops"} <= set(words)
+
+
+async def test_a_jump_host_that_refuses_is_named_with_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "ops@gate.example: Permission denied (publickey)."
+    log = 'while [ "$1" != -E ]; do shift; done'
+    stand_in(tmp_path, monkeypatch, f"#!/bin/sh\n{log}\necho '{words}' >\"$2\"\nexit 255\n")
+    with pytest.raises(HostUnreachable) as caught:
+        await OfferedHostKeys().fetch("qemu+ssh://10.0.0.1/system", Ssh(jump="ops@gate.example"), timeout_s=20)
+    assert caught.value.title == "No SSH host key was had from 10.0.0.1 port 22 (through ops@gate.example)."
+    assert "Permission denied (publickey)" in caught.value.detail
+
+
+async def test_a_jump_host_that_hangs_is_left_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = tmp_path / "pid"
+    stand_in(tmp_path, monkeypatch, f"#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}\nexec sleep 60\n")
+    with pytest.raises(HostUnreachable, match="did not answer within 2 s"):
+        await OfferedHostKeys().fetch("qemu+ssh://10.0.0.1/system", Ssh(jump="ops@gate.example"), timeout_s=2)
+    await ended(int(pid.read_text()))
+    async with asyncio.timeout(10):
+        while any("waitpid" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110 - threads tell nobody
+            await asyncio.sleep(0.01)  # until asyncio itself knows
 
 
 def test_the_agent_of_this_login_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

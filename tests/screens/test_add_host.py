@@ -11,6 +11,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from console.domain.errors import FleetError
+from console.domain.model import Ssh
 from console.domain.plan import Outcome
 from screens.add_host import KEY, REVIEW, AddHost
 from screens.apply import ApplyScreen
@@ -30,7 +31,7 @@ class SlowKeys(FakeHostKeys):
         self.error = error
         self.cancelled = False
 
-    async def fetch(self, uri: str, *, timeout_s: float) -> str:
+    async def fetch(self, uri: str, ssh: Ssh, *, timeout_s: float) -> str:
         try:
             await self.gate.wait()
         except asyncio.CancelledError:
@@ -38,7 +39,7 @@ class SlowKeys(FakeHostKeys):
             raise
         if self.error is not None:
             raise self.error
-        return await super().fetch(uri, timeout_s=timeout_s)
+        return await super().fetch(uri, ssh, timeout_s=timeout_s)
 
 
 @pytest.fixture
