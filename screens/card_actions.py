@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from console.domain.plan import Danger
 from screens.action import CARDS, EVERYWHERE, Action, Context, Group
 from screens.situation import has_devices
 
@@ -29,6 +30,32 @@ CARD_ACTIONS: tuple[Action, ...] = (
         writes=True,
         available=lambda now: now.card_free,
         footer=12,
+    ),
+    Action(
+        id="keep-card",
+        keys="o",
+        shown="o",
+        label="keep",
+        help="Keep the card for its host and the host's containers, so that no guest gets it; or give it back.",
+        group=Group.CARD,
+        where=CARDS,
+        danger=Danger.CONFIRM,
+        writes=True,
+        available=lambda now: now.card,
+        footer=16,
+    ),
+    Action(
+        id="part-card",
+        keys="v",
+        shown="v",
+        label="VFs",
+        help="Say how many virtual functions (SR-IOV) the card has from its host's next boot on.",
+        group=Group.CARD,
+        where=CARDS,
+        danger=Danger.CONFIRM,
+        writes=True,
+        available=lambda now: now.card_parts,
+        footer=18,
     ),
     Action(
         id="read-cards",

@@ -9,7 +9,7 @@ from datetime import datetime
 from console.domain.hardware import PciFunction
 from console.domain.preflight import Verdict
 from console.domain.preflight.case import bytes_shown
-from console.services.devices import Accelerator, use_words
+from console.services.devices import Accelerator, parts_words, use_words
 from screens.figures import NOT_REPORTED, age
 from screens.lines import facts, hanging, title
 from screens.preflight_lines import CLEAR, CONCERN, checks, counts, worst
@@ -165,12 +165,12 @@ def whole(card: Accelerator, width: int) -> list[Line]:
     lines = facts(rows, width, label_width=9)
     for function in card.functions:
         lines += [(), [(function.address, "strong"), (f"   {function.title}", "")]]
-        lines += facts(_of_function(function), width, label_width=9)
+        lines += facts(_of_function(function, card.sriov.get(function.address)), width, label_width=9)
     counted: Line = [*title("Preflight"), (" " * (CONCERN - 6), ""), *counts(card.findings)]
     return [*lines, (), counted, (), *checks(card.findings, width)]
 
 
-def _of_function(function: PciFunction) -> list[tuple[str, str]]:
+def _of_function(function: PciFunction, at_boot: int | None) -> list[tuple[str, str]]:
     bars = [
         f"{bar.index}: {bytes_shown(bar.size_bytes)}"
         + (f" (up to {bytes_shown(max(bar.resizable_bytes))})" if bar.resizable_bytes else "")
@@ -186,8 +186,8 @@ def _of_function(function: PciFunction) -> list[tuple[str, str]]:
         ("reset", NOT_REPORTED if resets is None else ", ".join(resets) or "no way is known"),
         ("used by", NOT_REPORTED if function.users is None else "; ".join(users) or "nobody on the host"),
     ]
-    if function.sriov_total:
-        rows.append(("SR-IOV", f"{function.sriov_active} of {function.sriov_total} virtual functions"))
+    if parts := parts_words(function, at_boot):
+        rows.append(("SR-IOV", f"virtual functions: {parts}"))
     for place, kind in enumerate(function.mdev_types):
         free = NOT_REPORTED if kind.available is None else str(kind.available)
         rows.append(("makes" if place == 0 else "", f"{kind.id} {kind.name}: {free} free"))

@@ -14,6 +14,7 @@ from console.domain.observed import HostState
 from console.domain.preflight import blocks
 from console.services.devices import Accelerator
 from console.services.preflight import READ_S
+from console.services.wishes import KeepWish
 from screens.action import Context
 from screens.actions import BY_ID
 from screens.card_lines import Order, below, card_state, columns, heading, matches, row, whole
@@ -104,6 +105,8 @@ class CardsScreen(ScrollingScreen):
             jobs=running(store.jobs),
             card=card is not None,
             card_free=card is not None and card.is_free,
+            card_own=card is not None and bool(card.own),
+            card_parts=card is not None and card.parted is not None,
         )
 
     def show_store(self) -> None:
@@ -271,6 +274,36 @@ class CardsScreen(ScrollingScreen):
         heading = f"{card.title} at {short_slot(slot)} of {host}"
         self.app.push_screen(PreflightScreen(self.session, heading, host, lines, give if able else None))
 
+    async def act_keep_card(self) -> None:
+        """Ask what the card's host is to keep it for; or whether to give it back."""
+        from screens.card_forms import KeepCard
+
+        card = self.card
+        if card is None:
+            self.tell("▲ There is no card to keep.")
+        elif card.own:
+            self.propose(await self.session.preview(self.session.plan_give_back(card.host, card.slot)))
+        elif why := self.session.keep_problems(KeepWish(host=card.host, slot=card.slot)).get("slot"):
+            raise FleetError(f"{self._named(card)} cannot be kept for its host.", why, "Nothing was changed.")
+        else:
+            self.app.push_screen(KeepCard(self.session, card))
+
+    def act_part_card(self) -> None:
+        """Ask how many virtual functions the card is to have."""
+        from screens.card_forms import PartCard
+
+        card = self.card
+        if card is None:
+            self.tell("▲ There is no card to part.")
+        elif card.parted is None:
+            self.tell(f"▲ {self._named(card)} can have no virtual functions, as far as its host's kernel tells.")
+        else:
+            self.app.push_screen(PartCard(self.session, card, card.parted))
+
+    @staticmethod
+    def _named(card: Accelerator) -> str:
+        return f"{short_title(card.title)} at {short_slot(card.slot)} of {card.host}"
+
     def act_give_card(self) -> None:
         """Make a guest with the card, unless something is in the way."""
         from screens.create_guest import CreateGuest
@@ -279,7 +312,7 @@ class CardsScreen(ScrollingScreen):
         if card is None:
             self.tell("▲ There is no card to give.")
             return
-        name = f"{short_title(card.title)} at {short_slot(card.slot)} of {card.host}"
+        name = self._named(card)
         if card.owner:
             self.tell(f"▲ {name} is taken: {card_state(card)[0].partition(' ')[2]}.")
             return

@@ -17,6 +17,7 @@ from screens.actions import BY_ID, actions_in
 from screens.add_host import AddHost
 from screens.apply import ApplyScreen
 from screens.cancel import CancelJob
+from screens.card_forms import KeepCard
 from screens.changes import ChangesScreen
 from screens.command_bar import CommandBar
 from screens.confirm import Confirm
@@ -37,6 +38,7 @@ SCREENS: Mapping[str, type[Screen[Any]]] = {
     "history": ChangesScreen,
     "users": UsersScreen,
     "edit user": EditUser,
+    "keep card": KeepCard,
     "diff": DiffScreen,
     "preflight": PreflightScreen,
     "question": Confirm,
@@ -46,7 +48,7 @@ SCREENS: Mapping[str, type[Screen[Any]]] = {
 }
 """The screens with bindings of their own, beside those of the registry."""
 
-TYPED_INTO = frozenset({"create guest", "add host", "edit user", "plan", "question", "command bar"})
+TYPED_INTO = frozenset({"create guest", "add host", "edit user", "keep card", "plan", "question", "command bar"})
 """Those with a text box: a letter that acts on the whole screen could not be typed there any more."""
 
 

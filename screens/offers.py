@@ -89,6 +89,8 @@ def _label(action: Action, now: Situation) -> str:
         return f"jobs ↻{now.jobs}"
     if action.id == "open-job" and now.opened:
         return "the list"
+    if action.id == "keep-card" and now.card_own:
+        return "give back"
     if action.id == "show-all" and not now.narrowed:
         return "unmark" if now.marked else "tree"
     return action.label

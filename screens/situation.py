@@ -20,7 +20,7 @@ class Situation:
     done to guests is done to them then, and marked_can is what at least one of them can be told. narrowed: there is a
     filter to end; sorted: there is an order to leave. jobs: how many run. job: the one under the cursor; following:
     the cursor stays on the newest one; opened: it is shown alone. card: there is one under the cursor; card_free: a
-    guest could get it.
+    guest could get it; card_own: its host keeps it for itself; card_parts: it can have virtual functions.
     """
 
     read_only: bool = False
@@ -38,6 +38,8 @@ class Situation:
     opened: bool = False
     card: bool = False
     card_free: bool = False
+    card_own: bool = False
+    card_parts: bool = False
 
 
 Available = Callable[[Situation], bool]

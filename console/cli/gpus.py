@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from console.cli.output import counted, safe, show_facts, show_json, show_table
-from console.cli.work import hosts_down, run, see, see_guest, view_of
+from console.cli.output import counted, safe, show_facts, show_json, show_plan, show_table
+from console.cli.work import carry_out, hosts_down, run, see, see_guest, session_of, view_of
 from console.domain.errors import FleetError
 from console.domain.hardware import PciFunction
+from console.domain.plan import Plan
 from console.domain.preflight import MARKS, Finding, Verdict, blocks, summary, warnings
 from console.domain.preflight.case import bytes_shown
-from console.domain.values import parse_pci_slot
-from console.services.devices import Accelerator, use_words
+from console.domain.values import parse_pci_place, parse_pci_slot
+from console.services.devices import Accelerator, parts_words, use_words
+from console.services.session import Session
 from console.services.view import View
+from console.services.wishes import KeepWish
 
 READ_S = 15.0
 """How long a host's kernel may take to tell its devices."""
@@ -46,13 +49,7 @@ def list_gpus(options: Namespace) -> int:
 
 def show(options: Namespace) -> int:
     """qd gpu show HOST/SLOT"""
-    host, slash, text = options.card.partition("/")
-    if not slash:
-        raise FleetError(f"{options.card!r} is no card.", "", 'Write the host and the slot: "vhost-a/65:00".')
-    try:
-        slot = parse_pci_slot(text)
-    except ValueError as error:
-        raise FleetError(f"{text!r} is no PCI slot.", str(error)) from None
+    host, slot = _place(options.card, parse_pci_slot)
 
     async def work() -> int:
         async with view_of(options) as view:
@@ -69,7 +66,7 @@ def show(options: Namespace) -> int:
             show_facts([("card", card.title), ("host", card.host), ("owner", card.owner or card.kept or "free")])
             for function in card.functions:
                 print()
-                show_facts(_facts(function))
+                show_facts(_facts(function, card.sriov.get(function.address)))
             print()
             _print(card.findings, everything=True)
             for line in _unread(view, [host]):
@@ -104,6 +101,53 @@ def preflight(options: Namespace) -> int:
     return run(work())
 
 
+def keep(options: Namespace) -> int:
+    """qd gpu own HOST/SLOT [--name NAME] [--containers on|off] [--plan]"""
+    host, slot = _place(options.card, parse_pci_slot)
+    containers = None if options.containers is None else options.containers == "on"
+    wish = KeepWish(host=host, slot=slot, name=options.name or "", containers=containers)
+    return _change(options, host, lambda session: session.plan_keep(wish))
+
+
+def give_back(options: Namespace) -> int:
+    """qd gpu release HOST/SLOT [--plan]"""
+    host, slot = _place(options.card, parse_pci_slot)
+    return _change(options, host, lambda session: session.plan_give_back(host, slot))
+
+
+def part(options: Namespace) -> int:
+    """qd gpu vfs HOST/SLOT COUNT [--plan]"""
+    host, place = _place(options.card, parse_pci_place)
+    return _change(options, host, lambda session: session.plan_parts(host, place, options.count))
+
+
+def _change(options: Namespace, host: str, make: Callable[[Session], Plan]) -> int:
+    """Plan with what the host's kernel says now; apply it, or show it alone."""
+
+    async def work() -> int:
+        async with session_of(options) as session:
+            session.store.host(host)
+            await see(session, [host])
+            await session.devices.read([host], timeout_s=READ_S)
+            if not options.plan:
+                return await carry_out(session, lambda: make(session))
+            show_plan(await session.preview(make(session)))
+            return 0
+
+    return run(work())
+
+
+def _place(card: str, parser: Callable[[str], str]) -> tuple[str, str]:
+    """Return the host and the place that a card is named by."""
+    host, slash, text = card.partition("/")
+    if not slash:
+        raise FleetError(f"{card!r} is no card.", "", 'Write the host and the slot: "vhost-a/65:00".')
+    try:
+        return host, parser(text)
+    except ValueError as error:
+        raise FleetError(f"{text!r} is no PCI slot.", str(error)) from None
+
+
 async def _look(view: View, names: list[str]) -> None:
     await see(view, names)
     await view.devices.read(names, timeout_s=READ_S, use=True)
@@ -128,7 +172,7 @@ def _row(card: Accelerator) -> list[str]:
     ]
 
 
-def _facts(function: PciFunction) -> list[tuple[str, str]]:
+def _facts(function: PciFunction, at_boot: int | None) -> list[tuple[str, str]]:
     regions = ", ".join(bytes_shown(bar.size_bytes) for bar in function.bars)
     resets = function.reset_methods
     return [
@@ -141,7 +185,7 @@ def _facts(function: PciFunction) -> list[tuple[str, str]]:
         ("memory regions", regions),
         ("reset", "" if resets is None else ", ".join(resets) or "no way is known"),
         ("used by", ", ".join(f"{user.process} ({user.pid})" for user in function.users or ())),
-        ("virtual functions", f"{function.sriov_active} of {function.sriov_total}" if function.sriov_total else ""),
+        ("virtual functions", parts_words(function, at_boot)),
         ("makes", ", ".join(f"{kind.name or kind.id} ({kind.available} free)" for kind in function.mdev_types)),
         ("carries", ", ".join(function.carries)),
     ]
@@ -187,7 +231,10 @@ def _card_json(card: Accelerator) -> dict[str, Any]:
         "title": card.title,
         "owner": card.owner or None,
         "kept": card.kept or None,
-        "functions": [_function_json(function) for function in card.functions],
+        "functions": [
+            {**_function_json(function), "sriov_at_boot": card.sriov.get(function.address, 0)}
+            for function in card.functions
+        ],
         "blocks": [finding.rule for finding in blocks(card.findings)],
         "warnings": [finding.rule for finding in warnings(card.findings)],
         "preflight": [_finding_json(finding) for finding in card.findings],

@@ -11,6 +11,7 @@ from console.cli.work import carry_out, run, see, session_of, view_of
 from console.domain.errors import FleetError
 from console.domain.values import format_size_kib
 from console.inventory.filter import parse
+from console.services.hardware import kept_for
 from console.services.hosts import other_key
 from console.services.wishes import HostWish
 
@@ -124,6 +125,8 @@ def show(options: Namespace) -> int:
                         )
                         for c in cards
                     ),
+                    *(("keeps", f"{own.pci}  ({kept_for(own)})") for own in view.wanted.own.values()),
+                    *(("parts", f"{place}  {count} virtual functions") for place, count in view.wanted.sriov.items()),
                     ("guests", ", ".join(data["guests"]) or "none"),
                 ]
             )

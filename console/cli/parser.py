@@ -96,7 +96,7 @@ def build() -> argparse.ArgumentParser:
     _json(command(commands, "doctor", "say what is wrong on this machine, and how to mend it", "doctor", "doctor"))
     _jobs(_group(commands, "job", "list, follow, end and finish what is carried out", common), command)
     _gpus(
-        _group(commands, "gpu", "list and show the fleet's cards, and check what a guest would run into", common),
+        _group(commands, "gpu", "list, show and keep the fleet's cards, and check what a guest would run into", common),
         command,
     )
     _hosts(_group(commands, "host", "add, list, show, change and remove hosts", common), command)
@@ -141,6 +141,16 @@ def _gpus(gpus: Any, command: Command) -> None:
     )
     show = _json(_looks(command(gpus, "show", "show one card, whole", "gpus", "show")))
     show.add_argument("card", metavar="HOST/PCI-SLOT", help='such as "vhost-a/65:00"')
+    own = command(gpus, "own", "keep a device for its host: no guest gets it", "gpus", "keep")
+    own.add_argument("--name", help="what [own] calls it (default: as now, else a free name)")
+    own.add_argument("--containers", choices=["on", "off"], help="the host's containers may use it (default: off)")
+    back = command(gpus, "release", "give a device back that its host kept: guests can get it", "gpus", "give_back")
+    text = "say how many virtual functions (SR-IOV) a card has from its host's next boot on"
+    parts = command(gpus, "vfs", text, "gpus", "part")
+    for each in (own, back, parts):
+        each.add_argument("card", metavar="HOST/PCI-SLOT", help='such as "vhost-a/65:00"')
+        each.add_argument("--plan", action="store_true", help="only show what it would do")
+    parts.add_argument("count", metavar="COUNT", help="0: none any more")
     text = "check what a guest's devices would run into; exit 1 when something stands in the way"
     check = _named(_json(_looks(command(gpus, "preflight", text, "gpus", "preflight"))))
     check.add_argument("--all", action="store_true", help="what is well, too")

@@ -33,6 +33,11 @@ def host_json(view: HostView) -> dict[str, Any]:
         "memory_mib": facts.memory_kib // 1024 if facts and facts.memory_kib else None,
         "cpu_percent": sample.cpu_percent if sample else None,
         "memory_used_mib": sample.memory_used_kib // 1024 if sample and sample.memory_used_kib is not None else None,
+        "own": {
+            own.name: {"slot": own.pci, "functions": list(own.functions), "containers": own.containers}
+            for own in host.own.values()
+        },
+        "sriov": dict(host.sriov),
         "guests": [view.key.guest for view in view.guests],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from console.domain.errors import FleetError
@@ -36,6 +36,7 @@ class Accelerator:
     """One card of a host. functions: all of its slot. owner: "host/guest (state)", "" when no guest has it.
 
     others: the endpoints of other slots in its IOMMU groups. own: what its host keeps it for, "" when it does not.
+    sriov: function -> how many virtual functions it has at each boot, where the inventory says so.
     """
 
     host: str
@@ -46,11 +47,17 @@ class Accelerator:
     findings: tuple[Finding, ...]
     others: tuple[PciFunction, ...] = ()
     own: str = ""
+    sriov: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def first(self) -> PciFunction:
         """The function that it is named after."""
         return self.functions[0]
+
+    @property
+    def parted(self) -> PciFunction | None:
+        """The function that has or can have virtual functions, None when there is none."""
+        return next((f for f in self.functions if f.sriov_total or f.address in self.sriov), None)
 
     @property
     def kept(self) -> str:
@@ -227,6 +234,7 @@ class Devices:
                     functions=functions,
                     owner=f"{holder[0]} ({holder[1]})" if holder else "",
                     own=kept_for(own) if own is not None else "",
+                    sriov={place: count for place, count in view.wanted.sriov.items() if place.startswith(f"{slot}.")},
                     findings=preflight(case_of(view, hardware, guest, device)),
                     others=tuple(
                         other
@@ -240,6 +248,14 @@ class Devices:
     @staticmethod
     def _wanted(view: HostView, holder: tuple[GuestKey, str] | None) -> Guest | None:
         return view.wanted.guests.get(holder[0].guest) if holder is not None else None
+
+
+def parts_words(function: PciFunction, at_boot: int | None) -> str:
+    """Return how many virtual functions there are: "4 of 8, and 8 at each boot"; "" where there can be none."""
+    if not function.sriov_total and not at_boot:
+        return ""
+    later = f", and {at_boot} at each boot" if at_boot else ", and none after a boot" if function.sriov_active else ""
+    return f"{function.sriov_active} of {function.sriov_total}{later}"
 
 
 def use_words(use: Use, *, tight: bool = False) -> str:

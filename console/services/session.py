@@ -17,7 +17,7 @@ from console.domain.standing import HostView
 from console.domain.values import shown
 from console.drivers.base import HardwareReader, HostKeys, HostTarget, Hypervisors, JobRunner, Repository, Watch
 from console.inventory.schema import default_uri
-from console.services import guests, hosts, power, users
+from console.services import guests, hosts, keeping, power, users
 from console.services import plan as plans
 from console.services.accepting import accepting
 from console.services.change import preview_change
@@ -31,7 +31,7 @@ from console.services.resources import reasons
 from console.services.rest import plan_rest
 from console.services.undo import Undoable, last_change, plan_undo
 from console.services.view import View
-from console.services.wishes import GuestWish, HostKey, HostWish, PowerAction, UserWish
+from console.services.wishes import GuestWish, HostKey, HostWish, KeepWish, PowerAction, UserWish
 
 HOST_KEY_TIMEOUT_S = 10.0
 
@@ -181,6 +181,28 @@ class Session(View):
     def plan_remove_host(self, name: str) -> Plan:
         """Plan to take a host out of the inventory."""
         return hosts.plan_remove_host(self.store, name)
+
+    def keep_problems(self, wish: KeepWish) -> dict[str, str]:
+        """Return field -> sentence for what keeps a host from keeping a device for itself."""
+        return keeping.keep_problems(self.store.host(wish.host), self.devices.hardware(wish.host), wish)
+
+    def plan_keep(self, wish: KeepWish) -> Plan:
+        """Plan that a host keeps a device for itself."""
+        return keeping.plan_keep(self.store, self.devices.hardware(wish.host), wish)
+
+    def plan_give_back(self, host: str, slot: str) -> Plan:
+        """Plan that guests can get what a host kept for itself."""
+        return keeping.plan_give_back(self.store, self.devices.hardware(host), host, slot)
+
+    def parts_problem(self, host: str, function: str, count: str) -> str:
+        """Return why a function cannot have so many virtual functions, "" when it can."""
+        return keeping.parts_problem(self.store.host(host), self.devices.hardware(host), function, count)
+
+    def plan_parts(self, host: str, place: str, count: str) -> Plan:
+        """Plan how many virtual functions a slot's function has from the next boot on."""
+        hardware = self.devices.hardware(host)
+        function = keeping.parts_place(self.store.host(host), hardware, place)
+        return keeping.plan_parts(self.store, hardware, host, function, count)
 
     def user(self, name: str) -> User:
         """Return a user of the inventory."""

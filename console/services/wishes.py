@@ -88,6 +88,19 @@ class UserWish:
     labels: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepWish:
+    """A slot that a host is to keep for itself, as typed. name: of the device, "" for as it is, else a free one.
+
+    containers: the host's containers may use it; None for as it is.
+    """
+
+    host: str
+    slot: str
+    name: str = ""
+    containers: bool | None = None
+
+
 class PowerAction(StrEnum):
     """What can be done to a guest's power."""
 

@@ -30,6 +30,29 @@ def test_what_only_the_kernel_knows_is_not_made_up(place: Place, demo: Path) -> 
     assert "gives no shell there" in shown
 
 
+def test_a_device_is_kept_for_its_host_and_given_back(place: Place, demo: Path) -> None:
+    file = demo / "hosts/vhost-a.toml"
+    before = file.read_text()
+    card = ("vhost-a/65:00", "--inventory", str(demo))
+    shown = place.ok("gpu", "own", *card, "--containers", "on", "--plan")
+    assert "Keep 0000:65:00 for vhost-a" in shown and "hosts/vhost-a.toml" in shown and file.read_text() == before
+    done = place.qd("gpu", "own", *card, "--containers", "on")
+    assert done.returncode == 0 and "lets its containers name it by CDI" in done.stderr
+    assert '[own.gpu0]\npci = "0000:65:00"' in file.read_text()
+    host = json.loads(place.ok("host", "show", "vhost-a", "--json", "--inventory", str(demo)))
+    assert host["own"]["gpu0"] == {"slot": "0000:65:00", "functions": ["10de:2206", "10de:1aef"], "containers": True}
+    assert "0000:65:00  (own.gpu0, for containers)" in place.ok("host", "show", "vhost-a", "--inventory", str(demo))
+    assert "the host's own (own.gpu0, for containers)" in place.ok("gpu", "show", *card)
+    refused = place.qd("guest", "set", "win-lab", "--gpu", "65:00", "--inventory", str(demo))
+    assert refused.returncode == 1 and "kept by vhost-a for itself" in refused.stderr
+    place.ok("gpu", "release", *card)
+    assert file.read_text() == before
+    assert place.ok("history", "-n", "1", "--inventory", str(demo)).rstrip().endswith("Give 0000:65:00 of vhost-a back")
+    place.ok("undo", "--inventory", str(demo))
+    assert "[own.gpu0]" in file.read_text()
+    place.ok("gpu", "release", *card)
+
+
 def test_a_preflight_of_a_guest(place: Place, demo: Path) -> None:
     text = place.ok("gpu", "preflight", "win-lab", "--inventory", str(demo))
     assert text.startswith("gpu0: ✔ ")
@@ -85,3 +108,20 @@ def test_a_windows_guest_is_started_by_uefi_unasked(place: Place, demo: Path) ->
     assert 'profile = "windows"' in text and text.index("[guests.desk]") < text.rindex('firmware = "uefi"')
     refused = place.qd("guest", "set", "desk", "--firmware", "bios", "--inventory", str(demo))
     assert refused.returncode == 1 and 'write firmware = "uefi"' in refused.stderr
+
+
+def test_what_cannot_be_kept_or_parted(place: Place, demo: Path) -> None:
+    file = demo / "hosts/vhost-b.toml"
+    before = file.read_text()
+    for words, why in (
+        (("own", "vhost-b/17:00"), "It belongs to vhost-b/render-1 (running). Take it from the guest first."),
+        (("own", "vhost-b"), 'Write the host and the slot: "vhost-a/65:00".'),
+        (("own", "nowhere/17:00"), "There is no host"),
+        (("release", "vhost-b/17:00"), "vhost-b does not keep 0000:17:00 for itself."),
+        (("vfs", "vhost-b/17:00", "4"), "The kernel of vhost-b was not asked"),
+        (("vfs", "vhost-b/17:00.0", "many"), "is no number of virtual functions"),
+    ):
+        refused = place.qd("gpu", *words, "--inventory", str(demo))
+        assert refused.returncode == 1 and why in refused.stderr, refused.stderr
+        assert place.qd("--read-only", "gpu", *words, "--inventory", str(demo)).returncode == 1
+    assert file.read_text() == before

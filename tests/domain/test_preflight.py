@@ -160,7 +160,7 @@ def test_a_card_that_the_host_keeps_for_itself(tmp_path: Path) -> None:
     assert "vhost-a keeps 0000:65:00.0 for itself (own.gpu0, for containers): no guest gets it." in (
         found(kept, "in-use").sentence
     )
-    assert "[own] in hosts/vhost-a.toml" in found(kept, "in-use").remedy
+    assert "qd gpu release vhost-a/0000:65:00" in found(kept, "in-use").remedy
 
 
 def test_the_card_the_machine_boots_on(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_card_that_is_split(tmp_path: Path) -> None:
     assert "0000:65:10.0" in found(whole, "whole-card").evidence
     one = case(tree, Device(name="nic", pci="0000:65:10", functions=("8086:10ca",), function_numbers=(0,)))
     assert verdict(one, "sr-iov") is WARNING
-    assert '"0000:65:00.0" = 1' in found(one, "sr-iov").remedy
+    assert "qd gpu vfs vhost-a/0000:65:00.0 1, then deploy" in found(one, "sr-iov").remedy
     one = replace(one, sriov={"0000:65:00.0": 1})
     assert (verdict(one, "whole-card"), verdict(one, "sr-iov"), verdict(one, "functions")) == (OK, OK, OK)
     gone = case(Tree(tmp_path / "gone", [*HOST, replace(card, virtual=()), part]), one.device)

@@ -53,7 +53,7 @@ def in_use(case: Case) -> Finding:
         return say.block(
             f"{case.host} keeps {kept.address} for itself ({case.kept[kept.address]}): no guest gets it.",
             told(kept),
-            remedy=f"Choose another device, or take it out of [own] in hosts/{case.host}.toml.",
+            remedy=f"Choose another device, or give it back: qd gpu release {case.host}/{kept.slot}.",
         )
     mine = next((f for f in case.functions if f.address in case.owners), None)
     if mine is not None:

@@ -35,7 +35,7 @@ def virtual_function(case: Case) -> Finding:
         return say.warn(
             f"{parent.title} has {parent.sriov_active} virtual functions now, and not after the next boot.",
             *evidence,
-            remedy=f'Write into hosts/{case.host}.toml, [sriov]: "{parent.address}" = {parent.sriov_active}.',
+            remedy=f"Make them at boot: qd gpu vfs {case.host}/{parent.address} {parent.sriov_active}, then deploy.",
         )
     return say.ok(
         f"Function {parent.virtual.index(first.address) + 1} of {parent.sriov_active} of {parent.title}.", *evidence
