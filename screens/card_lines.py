@@ -9,7 +9,7 @@ from datetime import datetime
 from console.domain.hardware import PciFunction
 from console.domain.preflight import Verdict
 from console.domain.preflight.case import bytes_shown
-from console.services.devices import Accelerator, parts_words, use_words
+from console.services.devices import Accelerator, CardState, parts_words, use_words
 from screens.figures import NOT_REPORTED, age
 from screens.lines import facts, hanging, title
 from screens.preflight_lines import CLEAR, CONCERN, checks, counts, worst
@@ -42,7 +42,7 @@ class Order:
         keys: dict[str, Callable[[Accelerator], object]] = {
             "host": lambda card: (card.host, card.slot),
             "card": lambda card: short_title(card.title).casefold(),
-            "state": lambda card: card_state(card)[0].partition(" ")[2],
+            "state": lambda card: card.words,
             "preflight": lambda card: tuple(
                 -sum(finding.verdict is verdict for finding in card.findings)
                 for verdict in (Verdict.BLOCK, Verdict.WARNING)
@@ -51,20 +51,13 @@ class Order:
         return sorted(cards, key=keys[self.by], reverse=self.reverse)  # type: ignore[arg-type]
 
 
+STYLES = {CardState.FREE: "good", CardState.TAKEN: "accent", CardState.DRIVEN: ""}
+"""What a state looks like; all others are quiet."""
+
+
 def card_state(card: Accelerator) -> Span:
     """Return whose a card is, as glyph, words and style."""
-    if card.owner:
-        return f"◆ {card.owner.removeprefix(f'{card.host}/')}", "accent"
-    if card.kept.startswith("on "):
-        return f"● {card.kept}", ""
-    return (f"– {card.kept}", "quiet") if card.kept else ("○ free", "good")
-
-
-def matches(card: Accelerator, text: str) -> bool:
-    """Return whether every word of a filter is found of a card; `!` before one turns it round."""
-    drivers = (function.driver or "" for function in card.functions)
-    said = " ".join((card.host, card.slot, card.title, *drivers, card_state(card)[0], card.owner)).casefold()
-    return all((word.lstrip("!") in said) is not word.startswith("!") for word in text.casefold().split())
+    return f"{card.state.glyph} {card.words}", STYLES.get(card.state, "quiet")
 
 
 def columns(cards: Sequence[Accelerator], width: int) -> list[Column]:
@@ -156,7 +149,7 @@ def whole(card: Accelerator, width: int) -> list[Line]:
     group = [function.address for function in card.functions if function.group == first.group]
     others = [f"{other.address} {other.title}, {other.driver or 'no driver'}" for other in card.others]
     rows = [
-        ("state", card_state(card)[0].partition(" ")[2]),
+        ("state", card.words),
         ("slot", card.slot),
         ("group", NOT_REPORTED if first.group is None else f"{first.group}: {', '.join(group)}"),
         *(("besides", other) for other in others),

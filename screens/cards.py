@@ -12,12 +12,12 @@ from textual.events import Resize
 from console.domain.errors import FleetError
 from console.domain.observed import HostState
 from console.domain.preflight import blocks
-from console.services.devices import Accelerator
+from console.services.devices import Accelerator, matches
 from console.services.preflight import READ_S
 from console.services.wishes import KeepWish
 from screens.action import Context
 from screens.actions import BY_ID
-from screens.card_lines import Order, below, card_state, columns, heading, matches, row, whole
+from screens.card_lines import Order, below, columns, heading, row, whole
 from screens.job_lines import running
 from screens.lines import hanging
 from screens.offers import bindings
@@ -36,6 +36,17 @@ EVERY_S = 60.0
 """How often the kernels are asked while the board is in front."""
 
 FILTER_HINT = "text in host, slot, name, driver, state or owner  !not"
+
+
+MOST_NAMED = 6
+"""So many hosts are named of which one thing is to be said."""
+
+
+def _also_of(text: str, names: list[str]) -> str:
+    """Return what is said of one host, with the other hosts that it is true of."""
+    more = len(names) - MOST_NAMED
+    shown = [*names[:MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
+    return f"{text.removesuffix('.')}. The same: {', '.join(shown)}." if shown else text
 
 
 class CardsScreen(ScrollingScreen):
@@ -114,7 +125,7 @@ class CardsScreen(ScrollingScreen):
         devices, now = self.session.devices, self.session.store.clock()
         known = devices.accelerators()
         self._all = len(known)
-        self.cards = self.order.sorted([card for card in known if matches(card, self.filter_text)])
+        self.cards = self.order.sorted([card for card in known if matches(card, self.filter_text.split())])
         self._chosen = (self.card.host, self.card.slot) if self.card is not None else self._chosen
         width = (self.listing.size.width or self.size.width) - 1
         layout, cursor = columns(self.cards, width), self.cursor
@@ -147,15 +158,18 @@ class CardsScreen(ScrollingScreen):
         return [*line, *([("   read-only", "accent")] if self.session.read_only else [])]
 
     def _notes(self, width: int) -> list[Line]:
-        """Say which hosts do not answer, and which kernels were not asked."""
+        """Say which hosts do not answer, and which kernels were not asked; what is so of several is said once."""
         devices, now = self.session.devices, self.session.store.clock()
-        lines: list[Line] = []
+        said: dict[str, tuple[Span, list[str]]] = {}
         for view in self.session.store.hosts():
             if view.name in devices.reading:
                 continue
             if view.seen.state is not HostState.UP or view.name in devices.errors:
-                text, style = asked(devices, view, now, short=True)
-                lines += hanging([], text, style, width)
+                note = asked(devices, view, now, short=True)
+                said.setdefault(note[0].replace(view.name, ""), (note, []))[1].append(view.name)
+        lines: list[Line] = []
+        for (text, style), names in said.values():
+            lines += hanging([], _also_of(text, names[1:]), style, width)
         return [(), *lines] if lines else []
 
     def _empty(self, width: int) -> list[Line]:
@@ -314,7 +328,7 @@ class CardsScreen(ScrollingScreen):
             return
         name = self._named(card)
         if card.owner:
-            self.tell(f"▲ {name} is taken: {card_state(card)[0].partition(' ')[2]}.")
+            self.tell(f"▲ {name} is taken: {card.words}.")
             return
         if not card.is_free:
             found = blocks(card.findings)

@@ -69,6 +69,8 @@ class CreateGuest(FormScreen):
         self.plan: Plan | None = None
         self.modes: dict[ApplyMode, Plan] = {}
         self._revision = -1
+        self._instead_of = ""
+        """The firmware that UEFI stands in for since Windows was chosen, empty where it was chosen by hand."""
 
     def _first_wish(self, host: str | None, gpu: str) -> GuestWish:
         hosts = self.session.store.fleet.hosts
@@ -134,6 +136,20 @@ class CreateGuest(FormScreen):
             self.wish = self._with_defaults(self.wish)
         if field.key == "host":
             self._ask_kernel()
+        if field.key == "profile":
+            self._suit_firmware()
+        elif field.key == "firmware":
+            self._instead_of = ""
+
+    def _suit_firmware(self) -> None:
+        """Choose UEFI with Windows, which needs it, and what was there before once it is no longer Windows."""
+        windows = self.wish.profile == "windows"
+        firmware = "uefi" if windows else self._instead_of or self.wish.firmware
+        self._instead_of = self.wish.firmware if windows and self.wish.firmware != firmware else ""
+        self.wish = replace(self.wish, firmware=firmware)
+        for field in self.body.query_children(ChoiceField):
+            if field.key == "firmware":
+                field.control.set_value(firmware)  # at once: the field is asked before it would hear of it
 
     def _ask_kernel(self) -> None:
         """Have the preflight know what the host's kernel says of its devices, while the form is filled in."""
@@ -166,6 +182,8 @@ class CreateGuest(FormScreen):
                     field.control.set_options(offers(self.session, self.wish, self.editing, field.key))
                 field.control.set_value(str(getattr(self.wish, field.key)))
                 note = choice_hint(field)
+                if field.key == "firmware" and self._instead_of:
+                    note = "chosen with Windows, which needs it"
             field.tell(hint=note)
 
     def notices(self) -> list[Line]:

@@ -15,7 +15,7 @@ from console.domain.plan import Plan
 from console.domain.preflight import MARKS, Finding, Verdict, blocks, summary, warnings
 from console.domain.preflight.case import bytes_shown
 from console.domain.values import parse_pci_place, parse_pci_slot
-from console.services.devices import Accelerator, parts_words, use_words
+from console.services.devices import Accelerator, matches, parts_words, use_words
 from console.services.session import Session
 from console.services.view import View
 from console.services.wishes import KeepWish
@@ -25,22 +25,24 @@ READ_S = 15.0
 
 
 def list_gpus(options: Namespace) -> int:
-    """qd gpu list [--host HOST]"""
+    """qd gpu list [FILTER...] [--host HOST] [--state STATE]"""
 
     async def work() -> int:
         async with view_of(options) as view:
             names = [view.store.host(options.host).name] if options.host else list(view.store.fleet.hosts)
             await _look(view, names)
-            cards = view.devices.accelerators(options.host)
+            known = view.devices.accelerators(options.host)
+            cards = [each for each in known if not options.states or each.state.value in options.states]
+            cards = [each for each in cards if matches(each, options.words)]
             if options.json:
                 show_json([_card_json(card) for card in cards])
                 return 0
             if not cards:
-                print("No card is known.")
+                print("No card matches." if known else "No card is known.")
             else:
-                heads = ["HOST", "SLOT", "CARD", ">GROUP", ">NUMA", "DRIVER", "OWNER", "PREFLIGHT"]
+                heads = ["HOST", "SLOT", "CARD", ">GROUP", ">NUMA", "DRIVER", "STATE", "PREFLIGHT"]
                 show_table(heads, [_row(card) for card in cards])
-            for line in [*hosts_down(view), *_unread(view, names)]:
+            for line in [*hosts_down(view, names), *_unread(view, names)]:
                 print(safe(line))
         return 0
 
@@ -63,7 +65,7 @@ def show(options: Namespace) -> int:
             if options.json:
                 show_json(_card_json(card))
                 return 0
-            show_facts([("card", card.title), ("host", card.host), ("owner", card.owner or card.kept or "free")])
+            show_facts([("card", card.title), ("host", card.host), ("state", _state(card))])
             for function in card.functions:
                 print()
                 show_facts(_facts(function, card.sriov.get(function.address)))
@@ -167,9 +169,13 @@ def _row(card: Accelerator) -> list[str]:
         "—" if first.group is None else str(first.group),
         "—" if first.numa_node is None else str(first.numa_node),
         first.driver or "—",
-        card.owner or card.kept or "free",
+        _state(card),
         summary(card.findings),
     ]
+
+
+def _state(card: Accelerator) -> str:
+    return f"{card.state.glyph} {card.words}"
 
 
 def _facts(function: PciFunction, at_boot: int | None) -> list[tuple[str, str]]:
@@ -229,6 +235,7 @@ def _card_json(card: Accelerator) -> dict[str, Any]:
         "host": card.host,
         "slot": card.slot,
         "title": card.title,
+        "state": card.state.value,
         "owner": card.owner or None,
         "kept": card.kept or None,
         "functions": [

@@ -9,6 +9,9 @@ from typing import Any
 
 import console
 
+CARD_STATES = ("free", "taken", "kept", "screen", "needed", "driven")
+"""Those of console.services.devices.CardState, which `qd --help` must not wait for."""
+
 EPILOG = """\
 The inventory is the folder given by --inventory, else QUARTERDECK_INVENTORY, else
 $XDG_CONFIG_HOME/quarterdeck/inventory. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
@@ -136,9 +139,12 @@ Command = Callable[[Any, str, str, str, str], argparse.ArgumentParser]
 
 
 def _gpus(gpus: Any, command: Command) -> None:
-    _json(_looks(command(gpus, "list", "list the cards of the fleet", "gpus", "list_gpus"))).add_argument(
-        "--host", help="only those of this host"
-    )
+    listing = _json(_looks(command(gpus, "list", "list the cards of the fleet", "gpus", "list_gpus")))
+    text = "only those with these words in host, slot, name, driver, state or owner; !WORD: not this one"
+    listing.add_argument("words", metavar="FILTER", nargs="*", default=[], help=text)
+    listing.add_argument("--host", help="only those of this host")
+    text = "only those that are so; may be given again"
+    listing.add_argument("--state", action="append", choices=CARD_STATES, default=[], dest="states", help=text)
     show = _json(_looks(command(gpus, "show", "show one card, whole", "gpus", "show")))
     show.add_argument("card", metavar="HOST/PCI-SLOT", help='such as "vhost-a/65:00"')
     own = command(gpus, "own", "keep a device for its host: no guest gets it", "gpus", "keep")

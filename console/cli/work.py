@@ -100,10 +100,10 @@ async def see_guest(session: View, name: str) -> GuestKey:
     return session.store.resolve_guest(f"{homes[0]}/{name}" if len(homes) == 1 else name)
 
 
-def hosts_down(session: View) -> list[str]:
-    """Return a line for each host that is not up, with the reason."""
+def hosts_down(session: View, names: Iterable[str] | None = None) -> list[str]:
+    """Return a line for each of these hosts (default: all) that is not up, with the reason."""
     return [
         f"{view.name}: {view.seen.error or view.seen.state.value}"
-        for view in session.store.hosts()
+        for view in map(session.store.host, session.store.fleet.hosts if names is None else names)
         if view.seen.state is not HostState.UP
     ]

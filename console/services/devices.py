@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from console.domain.errors import FleetError
 from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction, Use
@@ -25,10 +26,24 @@ ANY_GUEST = Guest(name="", uuid="", vcpus=1, memory_kib=1, firmware=Firmware.UEF
 
 log = logging.getLogger(__name__)
 
-OWN_SCREEN = "the host's own screen"
-
 AT_ONCE = 32
 """Kernels that are asked beside one another: each is an ssh process of about 10 MB here."""
+
+
+class CardState(StrEnum):
+    """Whose a card is. NEEDED: the host cannot do without it. DRIVEN: a driver of the host has it."""
+
+    FREE = "free"
+    TAKEN = "taken"
+    KEPT = "kept"
+    SCREEN = "screen"
+    NEEDED = "needed"
+    DRIVEN = "driven"
+
+    @property
+    def glyph(self) -> str:
+        """Its sign before the words."""
+        return {CardState.FREE: "○", CardState.TAKEN: "◆", CardState.DRIVEN: "●"}.get(self, "–")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +75,44 @@ class Accelerator:
         return next((f for f in self.functions if f.sriov_total or f.address in self.sriov), None)
 
     @property
+    def state(self) -> CardState:
+        """Whose it is."""
+        return CardState.TAKEN if self.owner else self._standing[0]
+
+    @property
+    def words(self) -> str:
+        """Its state in a few words: "trainer (running)", "on nvidia, used by ollama", "free"."""
+        return self.owner.removeprefix(f"{self.host}/") if self.owner else self._standing[1]
+
+    @property
     def kept(self) -> str:
         """What of the host is in the way of giving it away whole, in a few words; "" when nothing is."""
+        state, words = self._standing
+        return "" if state is CardState.FREE else words
+
+    @property
+    def _standing(self) -> tuple[CardState, str]:
+        """What it is to its host, whoever has it."""
         if self.own:
-            return f"the host's own ({self.own})"
+            return CardState.KEPT, f"kept ({self.own})"
         for function in self.functions:
             if function.carries:
-                return f"carries {function.carries[0]}"
+                return CardState.NEEDED, f"carries {function.carries[0]}"
             screen = function.vendor_id in CONSOLE_CHIPS if function.boot_vga is None else function.boot_vga
             if screen and function.driver not in VFIO_DRIVERS:
-                return OWN_SCREEN
+                return CardState.SCREEN, "the host's screen"
             if parts := len(function.mdevs) or function.sriov_active:
-                return f"split into {parts} part{'' if parts == 1 else 's'}"
+                return CardState.NEEDED, f"split into {parts} part{'' if parts == 1 else 's'}"
         for function in self.functions:
             if function.driver and function.driver not in VFIO_DRIVERS and function.is_accelerator:
                 users = ", ".join(dict.fromkeys(user.process or str(user.pid) for user in function.users or ()))
-                return f"on {function.driver}" + (f", used by {users}" if users else "")
-        return ""
+                return CardState.DRIVEN, f"on {function.driver}" + (f", used by {users}" if users else "")
+        return CardState.FREE, "free"
 
     @property
     def is_free(self) -> bool:
         """True when a guest could get it: nobody has it, and no check is in the way."""
-        return not self.owner and self.kept != OWN_SCREEN and not blocks(self.findings)
+        return not self.owner and self.state is not CardState.SCREEN and not blocks(self.findings)
 
     @property
     def parts_free(self) -> int | None:
@@ -248,6 +279,13 @@ class Devices:
     @staticmethod
     def _wanted(view: HostView, holder: tuple[GuestKey, str] | None) -> Guest | None:
         return view.wanted.guests.get(holder[0].guest) if holder is not None else None
+
+
+def matches(card: Accelerator, words: Iterable[str]) -> bool:
+    """Return whether every word is found of a card; `!` before one turns it round."""
+    drivers = (function.driver or "" for function in card.functions)
+    said = " ".join((card.host, card.slot, card.title, *drivers, card.state, card.words, card.owner)).casefold()
+    return all((word.lstrip("!") in said) is not word.startswith("!") for word in (w.casefold() for w in words))
 
 
 def parts_words(function: PciFunction, at_boot: int | None) -> str:

@@ -167,7 +167,7 @@ def _is_gpu(seen: HostObservation, slot: str) -> bool:
 
 def _refusal(seen: HostObservation, slot: str, functions: list[PciDevice]) -> str:
     if _is_gpu(seen, slot) and functions[0].vendor_id in CONSOLE_CHIPS:
-        return "the host's own screen"
+        return "the host's screen"
     # A device of another slot in the same IOMMU group would have to go along: the kernel refuses half a group.
     known = {device.address: device for device in (seen.facts.pci if seen.facts else ())}
     for function in functions:

@@ -42,7 +42,7 @@ def test_a_device_is_kept_for_its_host_and_given_back(place: Place, demo: Path) 
     host = json.loads(place.ok("host", "show", "vhost-a", "--json", "--inventory", str(demo)))
     assert host["own"]["gpu0"] == {"slot": "0000:65:00", "functions": ["10de:2206", "10de:1aef"], "containers": True}
     assert "0000:65:00  (own.gpu0, for containers)" in place.ok("host", "show", "vhost-a", "--inventory", str(demo))
-    assert "the host's own (own.gpu0, for containers)" in place.ok("gpu", "show", *card)
+    assert "kept (own.gpu0, for containers)" in place.ok("gpu", "show", *card)
     refused = place.qd("guest", "set", "win-lab", "--gpu", "65:00", "--inventory", str(demo))
     assert refused.returncode == 1 and "kept by vhost-a for itself" in refused.stderr
     place.ok("gpu", "release", *card)
@@ -125,3 +125,25 @@ def test_what_cannot_be_kept_or_parted(place: Place, demo: Path) -> None:
         assert refused.returncode == 1 and why in refused.stderr, refused.stderr
         assert place.qd("--read-only", "gpu", *words, "--inventory", str(demo)).returncode == 1
     assert file.read_text() == before
+
+
+def test_cards_are_found_by_word_and_state(place: Place, demo: Path) -> None:
+    def found(*words: str) -> set[tuple[str, str, str]]:
+        cards = json.loads(place.ok("gpu", "list", "--json", *words, "--inventory", str(demo)))
+        return {(card["host"], card["slot"][5:], card["state"]) for card in cards}
+
+    assert found("--state", "screen") == {("vhost-a", "02:00", "screen"), ("vhost-b", "02:00", "screen")}
+    assert found("radeon", "--state", "free", "--state", "taken") == {("vhost-c", "03:00", "free")}
+    assert found("rtx", "--host", "vhost-b") == {("vhost-b", "17:00", "taken")}
+    assert found("!aspeed", "--host", "vhost-b", "!taken") == set()
+    shown = place.ok("gpu", "list", "--host", "vhost-b", "--inventory", str(demo))
+    assert "– the host's screen" in shown and "◆ render-1 (running)" in shown
+    assert "vhost-d" not in shown, "who asks for one host hears of no other"
+    assert place.ok("gpu", "list", "nothing", "--inventory", str(demo)).startswith("No card matches.")
+
+
+def test_the_states_to_filter_by_are_those_of_cards() -> None:
+    from console.cli.parser import CARD_STATES
+    from console.services.devices import CardState
+
+    assert tuple(state.value for state in CardState) == CARD_STATES

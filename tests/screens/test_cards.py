@@ -113,7 +113,7 @@ async def test_every_card_says_whose_it_is(world: World) -> None:
     async with console(world, 160, 48) as pilot:
         await board(pilot)
         rows = {slot: line_of(pilot, f" {slot} ") for slot in ("03:00", "17:00", "65:00", "b3:00")}
-        assert "– the host's own screen" in rows["03:00"] and "✖ 1" in rows["03:00"]
+        assert "– the host's screen" in rows["03:00"] and "✖ 1" in rows["03:00"]
         assert "● on nvidia, used by ollama" in rows["17:00"]
         assert "GeForce RTX 3080" in rows["65:00"] and "◆ trainer (running)" in rows["65:00"]
         assert rows["65:00"].split()[5:8] == ["28", "1", "vfio-pci"]
@@ -123,6 +123,15 @@ async def test_every_card_says_whose_it_is(world: World) -> None:
         assert "☾ vhost-c: silent 4m; the last known is shown" in shown_now
         assert "◌ vhost-d: not seen; its devices are not known" in shown_now
         assert "▲ The kernel of vhost-b cannot be asked for its devices. What libvirt tells is shown." in shown_now
+
+
+async def test_what_is_so_of_several_hosts_is_said_once(world: World) -> None:
+    world.hardware.told.clear()
+    async with console(world) as pilot:
+        await board(pilot)
+        page = " ".join(text(pilot).split())
+        assert page.count("cannot be asked for its devices") == 1
+        assert "What libvirt tells is shown. The same: vhost-b." in page
 
 
 async def test_how_busy_the_hosts_own_cards_are_is_shown(world: World) -> None:

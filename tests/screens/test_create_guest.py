@@ -25,7 +25,7 @@ from screens.create_guest import REVIEW, CreateGuest
 from screens.diff import DiffScreen
 from screens.widgets import KeysFooter, Notice
 from tests.fakes import GIB, pci_card
-from tests.screens.world import DEADLINE_S, World, changed, console, heard, make_world, text
+from tests.screens.world import DEADLINE_S, World, changed, console, heard, line_of, make_world, shown, text
 
 A4000 = pci_card(
     "0000:b3:00",
@@ -235,6 +235,36 @@ async def test_what_is_typed_before_the_form_is_there_is_not_lost(world: World) 
         await pushed
         await until(pilot, lambda: form.page == 1 and form.focused_field is not None)
         assert (form.wish.name, form.wish.vcpus) == ("eager", "7")
+
+
+async def test_windows_takes_uefi_along_and_gives_it_back(world: World) -> None:
+    async with console(world) as pilot:
+        form = CreateGuest(world.session, host="vhost-a")
+        await opened(pilot, form)
+        await pilot.press("down", "down", "down")
+        await until(pilot, lambda: focused_key(form) == "profile")
+        await pilot.press("right")
+        await until(pilot, lambda: form.wish.firmware == "uefi")
+        await shown(pilot)
+        assert "UEFI" in line_of(pilot, "firmware") and "chosen with Windows, which needs it" in text(pilot)
+        await pilot.press("left")
+        await until(pilot, lambda: (form.wish.profile, form.wish.firmware) == ("generic", "bios"))
+        assert "SeaBIOS" in line_of(pilot, "firmware")
+        await pilot.press("right", "down", "left")
+        await until(pilot, lambda: (form.wish.profile, form.wish.firmware) == ("windows", "bios"))
+        await pilot.press("right", "up", "left")
+        await until(pilot, lambda: form.wish.profile == "generic")
+        assert form.wish.firmware == "uefi", "chosen by hand it stays"
+
+
+async def test_windows_in_a_burst_is_uefi_too(world: World) -> None:
+    async with console(world) as pilot:
+        form = CreateGuest(world.session, host="vhost-a")
+        await opened(pilot, form)
+        for key in ("down", "down", "down", "right", "pagedown"):
+            pilot.app.post_message(events.Key(key, None))
+        await until(pilot, lambda: form.page == 1)
+        assert (form.wish.profile, form.wish.firmware) == ("windows", "uefi")
 
 
 async def test_guests_disks_are_no_images(world: World) -> None:

@@ -167,7 +167,7 @@ async def test_a_card_that_its_host_keeps_is_no_guest_s(world: World) -> None:
     assert (await world.apply(plan)).ok
     assert guest(world).devices["gpu0"].pci == SECOND
     (card,) = (card for card in world.session.devices.accelerators("vhost-a") if card.slot == RTX)
-    assert card.kept == "the host's own (own.gpu0, for containers)" and not card.is_free
+    assert card.kept == "kept (own.gpu0, for containers)" and not card.is_free
 
 
 async def test_what_the_host_has_to_do_first_is_said(world: World, tmp_path: Path) -> None:
