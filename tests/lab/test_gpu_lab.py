@@ -5,18 +5,25 @@ What it cannot show: NVIDIA's cards, devices that do not reset, option ROMs, lar
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import libvirt
 import pytest
 
+from console.domain.errors import FleetError
+from console.domain.model import Accel
+from console.domain.verbs import Start
+from console.drivers.base import HostTarget
+from console.drivers.libvirt.client import LibvirtClient
 from tests.lab.guests import LAB_COMMAND, eventually
 from tests.lab.serial import read_until
 from tests.pty.place import end, libvirt_processes
@@ -105,13 +112,18 @@ def host(can_run_labs: None) -> Iterator[GpuHost]:
 
 
 @pytest.fixture
-def connection(host: GpuHost) -> Iterator[libvirt.virConnect]:
-    """A connection of the test's own, through ssh with the pinned key."""
+def uri(host: GpuHost) -> str:
+    """The host's libvirtd for the test's own use, through ssh with the pinned key."""
     options = f"-i {host.paths['identity']} -o IdentitiesOnly=yes -o UserKnownHostsFile={host.paths['known_hosts']}"
     command = host.folder / "ssh.sh"
     command.write_text(f'#!/bin/sh\nexec ssh -F none -o BatchMode=yes {options} "$@"\n')
     command.chmod(0o755)
-    opened = libvirt.open(f"{host.paths['uri']}?command={command}")
+    return f"{host.paths['uri']}?command={command}"
+
+
+@pytest.fixture
+def connection(uri: str) -> Iterator[libvirt.virConnect]:
+    opened = libvirt.open(uri)
     try:
         yield opened
         for domain in opened.listAllDomains():
@@ -120,6 +132,24 @@ def connection(host: GpuHost) -> Iterator[libvirt.virConnect]:
             domain.undefine()
     finally:
         opened.close()
+
+
+@pytest.fixture
+def refusal(host: GpuHost, uri: str, connection: libvirt.virConnect) -> Callable[[str], FleetError]:
+    """What the libvirt driver says of a guest's start that the preflight is not asked about."""
+
+    async def start(name: str) -> FleetError:
+        client = LibvirtClient(host.folder.parent / "below", "")
+        try:
+            await client.set_targets((HostTarget(name="gpu-a", uri=uri, accel=Accel.KVM),))
+            await client.observe("gpu-a", timeout_s=60)
+            with pytest.raises(FleetError) as refused:
+                await client.call("gpu-a", Start(uuid=connection.lookupByName(name).UUIDString()), timeout_s=240)
+            return refused.value
+        finally:
+            await client.close()
+
+    return lambda name: asyncio.run(start(name))
 
 
 def test_the_facts_of_a_real_host(host: GpuHost) -> None:
@@ -135,7 +165,7 @@ def test_the_facts_of_a_real_host(host: GpuHost) -> None:
 
 
 def test_a_guest_gets_display_audio_and_disk_and_the_host_gets_them_back(
-    host: GpuHost, connection: libvirt.virConnect
+    host: GpuHost, connection: libvirt.virConnect, refusal: Callable[[str], FleetError]
 ) -> None:
     assert host.drivers() == DRIVERS
     host.create("trainer", "--gpu", DISPLAY)
@@ -150,6 +180,12 @@ def test_a_guest_gets_display_audio_and_disk_and_the_host_gets_them_back(
     display, _ = json.loads(host.qd("gpu", "list", "--json"))
     assert display["owner"] == "gpu-a/trainer (running)"
     assert "is taken by gpu-a/trainer (running)" in host.create("second", "--gpu", DISPLAY, status=1)
+    by_hand = connection.lookupByName("trainer").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    connection.defineXML(re.sub("<uuid>.*</uuid>", "", by_hand.replace("<name>trainer<", "<name>second<")))
+    refused = refusal("second")
+    assert refused.title == "second was not started"
+    assert refused.detail.startswith(f"PCI device {DISPLAY}.0 is in use by trainer.")
+    assert refused.hint == "Shut that guest down, or choose another device."
     host.qd("guest", "force-off", "trainer")
     assert host.drivers() == DRIVERS
     host.qd("guest", "remove", "trainer")
@@ -168,12 +204,22 @@ def test_a_device_comes_to_a_running_guest_and_goes(host: GpuHost, connection: l
 
 
 @pytest.mark.parametrize(
-    ("slot", "words"), [("0000:0a:00", "0000:0a:00"), (DISPLAY, "hardware changed")], ids=["vanished", "half a group"]
+    ("name", "slot", "first", "then", "way_out"),
+    [
+        ("gone", "0000:0a:00", "0000:0a:00 on gpu-a holds nothing", "of them is mostly not there", "Look at the guest"),
+        ("half", DISPLAY, "the hardware changed", "is still on a driver of the host", "A group goes to a guest whole"),
+    ],
 )
-def test_what_would_fail_is_refused_before_libvirt_is_asked(host: GpuHost, slot: str, words: str) -> None:
-    host.create("odd")
-    host.add_device("odd", "gpu0", slot, "1234:1111")
-    host.qd("apply", "odd")
-    assert words in host.qd("guest", "start", "odd", status=1)
-    assert host.drivers() == DRIVERS
-    host.qd("guest", "remove", "odd")
+def test_what_would_fail_is_refused_before_libvirt_is_asked_and_by_libvirt_in_the_end(
+    host: GpuHost, refusal: Callable[[str], FleetError], name: str, slot: str, first: str, then: str, way_out: str
+) -> None:
+    host.create(name)
+    host.add_device(name, "gpu0", slot, "1234:1111")
+    host.qd("apply", name)
+    assert first in host.qd("guest", "start", name, status=1)
+    refused = refusal(name)
+    assert refused.title == f"{name} was not started"
+    assert then in refused.detail
+    assert refused.hint.startswith(way_out)
+    assert host.drivers() == DRIVERS, "what libvirt took is given back"
+    host.qd("guest", "remove", name)
