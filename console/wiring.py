@@ -286,6 +286,8 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 
 def _runtime() -> Path:
+    from console.drivers import machine as machine_driver
+
     folder = _runtime_folder()
     if machine_driver.is_open(folder.parent):
         raise FleetError(
