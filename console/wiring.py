@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import console
 from console.domain.errors import FleetError
-from console.domain.machine import Machine, Sharing
 from console.domain.model import Fleet, Host, Ssh
 from console.domain.values import shown
 from console.drivers import ssh
@@ -29,6 +28,7 @@ from console.inventory.sound import SOUND
 
 if TYPE_CHECKING:
     # Whoever opens one loads it: a command that needs none of them is done sooner than they are loaded.
+    from console.domain.machine import Machine, Sharing
     from console.drivers.sysfs.reader import KernelFacts
     from console.services.apply import Workplace
     from console.services.session import Session
@@ -189,6 +189,7 @@ def repository() -> Git:
 
 async def machine(folder: Path) -> Machine:
     """Return what this machine has for working on an inventory."""
+    from console.domain.machine import Machine
     from console.drivers import machine as machine_driver
     from console.drivers.libvirt.leftovers import leftovers
 
