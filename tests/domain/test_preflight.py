@@ -218,6 +218,17 @@ def test_mediated_devices(tmp_path: Path) -> None:
     assert verdict(case(tree), "whole-card") is BLOCK
 
 
+def test_what_a_card_would_cost_its_host_is_no_matter_to_a_mediated_device(tmp_path: Path) -> None:
+    files = {"mdev_supported_types/nvidia-63/available_instances": "7", "boot_vga": "1"}
+    cards = rtx("65", 28, driver="nvidia", files=files)
+    tree = Tree(tmp_path, [BRIDGE, replace(NIC, group=28), DISK, *cards])
+    tree.reached_through("eno1")
+    whole, part = case(tree), case(tree, replace(RTX, mdev="nvidia-63"), firmware=Firmware.BIOS)
+    assert {"group", "critical", "boot-gpu"} <= {finding.rule for finding in blocks(preflight(whole))}
+    assert [finding for finding in preflight(part) if finding.verdict is not OK] == []
+    assert verdict(replace(part, hardware=replace(part.hardware, iommu=False)), "iommu") is OK
+
+
 @pytest.mark.parametrize(
     ("current", "wanted", "expected"),
     [("0", 1155, OK), ("1155", 1155, OK), ("1156", 1155, BLOCK), ("0", 1157, BLOCK), ("0", None, BLOCK)],

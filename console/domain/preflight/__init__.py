@@ -16,6 +16,8 @@ __all__ = ["MARKS", "RULES", "Case", "Finding", "Verdict", "blocks", "preflight"
 
 MARKS = {Verdict.OK: "✔", Verdict.UNKNOWN: "?", Verdict.WARNING: "▲", Verdict.BLOCK: "✖"}
 
+STAYS = "Of no matter to a mediated device: its card stays with the host."
+
 RULES: tuple[Rule, ...] = (
     isolation.drift,
     host.in_use,
@@ -68,6 +70,27 @@ OF_THE_KERNEL: frozenset[Rule] = frozenset(
 """Rules that find nothing wrong where only libvirt was asked, since it does not tell what they look at."""
 
 
+OF_THE_CARD: frozenset[Rule] = frozenset(
+    {
+        isolation.iommu,
+        isolation.interrupt_remapping,
+        isolation.group,
+        isolation.functions,
+        isolation.acs,
+        isolation.identical,
+        host.critical,
+        host.boot_gpu,
+        guest.firmware,
+        guest.rom,
+        guest.window,
+        guest.resizable,
+        parts.reset,
+        parts.d3cold,
+    }
+)
+"""Rules on what becomes of a card that leaves its host: that of a mediated device does not."""
+
+
 def preflight(case: Case) -> tuple[Finding, ...]:
     """Return one finding for each rule, in the order of RULES; accepted warnings are marked so."""
     found = (_checked(rule, case) for rule in RULES)
@@ -80,6 +103,8 @@ def preflight(case: Case) -> tuple[Finding, ...]:
 
 def _checked(rule: Rule, case: Case) -> Finding:
     finding = rule(case)
+    if case.device.mdev and rule in OF_THE_CARD:
+        return replace(finding, verdict=Verdict.OK, sentence=STAYS, evidence=(), remedy="")
     if case.hardware.whole or finding.verdict is not Verdict.OK or rule not in OF_THE_KERNEL:
         return finding
     sentence = f"The kernel of {case.host} was not asked."

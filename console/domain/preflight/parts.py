@@ -31,15 +31,16 @@ def virtual_function(case: Case) -> Finding:
         f"{parent.address}: sriov_numvfs = {parent.sriov_active} of {parent.sriov_total}",
         f"[sriov] in hosts/{case.host}.toml: {case.sriov.get(parent.address, 'nothing')}",
     )
-    if case.sriov.get(parent.address, 0) <= parent.virtual.index(first.address):
+    number, kept = parent.virtual.index(first.address) + 1, case.sriov.get(parent.address, 0)
+    if kept < number:
+        left = "is one" if kept == 1 else f"are {kept or 'none'}"
         return say.warn(
-            f"{parent.title} has {parent.sriov_active} virtual functions now, and not after the next boot.",
+            f"It is function {number} of {parent.sriov_active} of {parent.title}: from the next boot of {case.host} on "
+            f"there {left}.",
             *evidence,
             remedy=f"Make them at boot: qd gpu vfs {case.host}/{parent.address} {parent.sriov_active}, then deploy.",
         )
-    return say.ok(
-        f"Function {parent.virtual.index(first.address) + 1} of {parent.sriov_active} of {parent.title}.", *evidence
-    )
+    return say.ok(f"Function {number} of {parent.sriov_active} of {parent.title}.", *evidence)
 
 
 def mediated(case: Case) -> Finding:
@@ -64,7 +65,8 @@ def mediated(case: Case) -> Finding:
             f"{case.title} has no {kinds[wanted].name or wanted} left.", *evidence,
             remedy="Stop a guest that has one, or choose another card.",
         )  # fmt: skip
-    return say.ok(f"{kinds[wanted].available} of {kinds[wanted].name or wanted} are free.", *evidence)
+    free = f"{kinds[wanted].available} of {kinds[wanted].name or wanted} are free"
+    return say.ok(f"{free}; it is made at the host's boot once its configuration is deployed.", *evidence)
 
 
 def vgpu(case: Case) -> Finding:
