@@ -62,10 +62,8 @@ def show_error(error: FleetError) -> None:
 
 def show_plan(plan: Plan) -> None:
     """Print what a plan would do."""
-    if plan.is_empty and not plan.refusals and not plan.pending:
-        print(safe(f"{plan.title}: nothing to do."))
-        return
-    print(safe(plan.title))
+    idle = plan.is_empty and not plan.refusals and not plan.pending
+    print(safe(f"{plan.title}: nothing to do." if idle else plan.title))
     for file in plan.files:
         print(safe(f"  file     {file.name}  ({file.summary})"))
     for difference in plan.differences:

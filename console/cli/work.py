@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 from console.cli.output import safe, show_outcome
-from console.domain.model import GuestKey
+from console.domain.model import Guest, GuestKey
 from console.domain.observed import HostState
 from console.domain.plan import Plan
 from console.services.resources import wishes
@@ -82,10 +82,17 @@ async def see(session: View, hosts: Iterable[str] | None = None) -> None:
 
 
 async def see_devices(session: View, hosts: Iterable[str] | None = None, *, all_of_them: bool = False) -> None:
-    """Have it known what these hosts' kernels tell of devices, where a guest wishes for one by a resource's name."""
+    """Have it known what these hosts' kernels tell of devices, where a plan depends on it.
+
+    It does for guests that wish for a device by a resource's name, or have a virtual function.
+    """
     homes = [session.store.fleet.hosts[name] for name in (session.store.fleet.hosts if hosts is None else hosts)]
-    asked = [home.name for home in homes if all_of_them or any(wishes(guest) for guest in home.guests.values())]
+    asked = [home.name for home in homes if all_of_them or any(map(_asks, home.guests.values()))]
     await session.devices.read(asked, timeout_s=OBSERVE_S)
+
+
+def _asks(guest: Guest) -> bool:
+    return wishes(guest) or any(device.virtual_of for device in guest.devices.values())
 
 
 async def see_guest(session: View, name: str) -> GuestKey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from console.domain.errors import FleetError
@@ -16,6 +16,9 @@ from console.services.devices import ANY_GUEST, Devices
 from console.services.guests import guest_of
 from console.services.passthrough import choose_gpu, device_of
 from console.services.wishes import GuestWish
+
+VIRTUAL = "sr-iov"
+"""The rule on virtual functions."""
 
 READ_S = 10.0
 """How long a host's kernel may take to tell its devices before what libvirt tells must do."""
@@ -37,6 +40,18 @@ def device_problem(devices: Devices, host: str, guest: Guest) -> str:
 def device_warnings(devices: Devices, host: str, guest: Guest) -> tuple[str, ...]:
     """Return what is worth a second thought about the guest's devices."""
     return tuple(f"{f.concern}: {f.sentence} {f.remedy}" for f in warnings(device_findings(devices, host, guest)))
+
+
+def parts_lost(store: Store, devices: Devices, keys: Iterable[GuestKey]) -> tuple[str, ...]:
+    """Return which of these guests have a virtual function that is not made again at their host's next boot."""
+    told = []
+    for key in keys:
+        guest = store.guest(key).wanted
+        parted = guest is not None and any(device.virtual_of for device in guest.devices.values())
+        if parted and devices.hardware(key.host) is not None:
+            found = (finding for findings in devices.preflight(key).values() for finding in warnings(findings))
+            told += [f"{key}: {f.sentence} {f.remedy}" for f in found if f.rule == VIRTUAL]
+    return tuple(told)
 
 
 def wish_findings(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from console.domain.errors import Fault, FleetError, InventoryError
@@ -21,6 +22,7 @@ from console.services.definitions import definition
 from console.services.devices import Devices
 from console.services.jobs import Jobs, lines_of
 from console.services.memory import recall
+from console.services.preflight import parts_lost
 from console.services.wishes import GpuChoice
 
 REREAD_S = 60.0
@@ -109,11 +111,13 @@ class View:
         """Plan what makes one guest, one host or the whole fleet as the inventory wants it."""
         if guest is not None:
             plans.require_managed(self.store.guest(guest))
-            return plans.plan_fleet(self.store, [guest], f"Apply {guest}", self.devices.hardware)
-        chosen = [self.store.host(host)] if host is not None else self.store.hosts()
-        keys = [view.key for entry in chosen for view in entry.guests]
-        title = f"Apply {host}" if host else "Apply the fleet"
-        return plans.plan_fleet(self.store, keys, title, self.devices.hardware)
+            keys, title = [guest], f"Apply {guest}"
+        else:
+            chosen = [self.store.host(host)] if host is not None else self.store.hosts()
+            keys = [view.key for entry in chosen for view in entry.guests]
+            title = f"Apply {host}" if host else "Apply the fleet"
+        plan = plans.plan_fleet(self.store, keys, title, self.devices.hardware)
+        return replace(plan, warnings=(*plan.warnings, *parts_lost(self.store, self.devices, keys)))
 
     async def reread(self) -> None:
         """Take over the inventory as it is on disk now. What cannot be used is marked; what was last good stays."""

@@ -152,6 +152,12 @@ async def test_virtual_functions_are_picked_one_by_one(world: World, tmp_path: P
         ("0000:3b:02", (1,), "0000:3b:00.0"),
     ]
     assert "No port is free" in world.session.guest_problems(wish(name="three", gpu="port"))["gpu"]
+    lost, also = world.session.plan_fleet(host="vhost-a").warnings
+    assert lost.startswith(
+        "vhost-a/one: It is function 1 of 2 of X710: from the next boot of vhost-a on there are none."
+    )
+    await by_hand(world, '\n[sriov]\n"0000:3b:00.0" = 1\n')
+    assert [also.replace("are none", "is one")] == list(world.session.plan_fleet(host="vhost-a").warnings)
 
 
 async def test_a_card_that_its_host_keeps_is_no_guest_s(world: World) -> None:
