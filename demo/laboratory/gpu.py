@@ -1,13 +1,12 @@
 """The lab's GPU host: a machine of QEMU's with an IOMMU and devices that its own guests get, passed through for real.
 
 TCG emulates AMD's SVM, so the host inside has a working KVM, which VFIO needs. What it has: a display with its audio
-function in one IOMMU group, a second display, an NVMe disk, and with QEMU 8 or newer a network card with SR-IOV.
+function in one IOMMU group, a second display that makes mediated devices, an NVMe disk, a network card with SR-IOV.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from laboratory import gpu_image, secure_shell
+from laboratory import gpu_image, gpu_qemu, secure_shell
 from laboratory.errors import LabError, run
 from laboratory.guest import pack_initrd
 from laboratory.process import Process, identity_of
@@ -25,7 +24,6 @@ MAC = "52:54:00:10:00:1a"
 ADDRESS = "10.79.0.11"
 MEMORY_MIB = 2048
 START_TIMEOUT_S = 300
-QEMU = "qemu-system-x86_64"
 MARKER = "quarterdeck marker on the disk"
 """What the first bytes of the NVMe disk say."""
 
@@ -90,19 +88,30 @@ class GpuHost:
             disk.truncate(16 * 1024 * 1024)
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {secure_shell.public_key(self.host_key)}\n")
         self._pack_keys()
-        said = self.root / "qemu.log"
-        with said.open("wb") as output:
+        machine, again = self._boot(), True
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.answers():
+            ended = machine.poll() is not None
+            if ended and again:  # QEMU 10 has been seen to abort while it boots, once in fifteen times
+                machine, again = self._boot(), False
+            elif ended or time.monotonic() > deadline:
+                self.process.kill()
+                words = (self._said.read_text(errors="replace") + self.log.read_text(errors="replace")).strip()[-800:]
+                raise LabError(f"{NAME} did not come up: {words or 'it said nothing'}")
+            time.sleep(0.5)
+
+    def _boot(self) -> subprocess.Popen[bytes]:
+        with self._said.open("wb") as output:
             machine = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         self.process.remember(identity_of(machine.pid))
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.answers():
-            if machine.poll() is not None or time.monotonic() > deadline:
-                self.process.kill()
-                words = (said.read_text(errors="replace") + self.log.read_text(errors="replace")).strip()[-800:]
-                raise LabError(f"{NAME} did not come up: {words or 'it said nothing'}")
-            time.sleep(0.5)
+        return machine
+
+    @property
+    def _said(self) -> Path:
+        """What QEMU itself says."""
+        return self.root / "qemu.log"
 
     def answers(self) -> bool:
         """Whether its libvirtd answers over SSH."""
@@ -140,7 +149,7 @@ class GpuHost:
     def _command(self) -> list[str | Path]:
         built = gpu_image.BUILT
         # Nothing is reachable from inside: the one way in is the SSH port, on this machine's loopback.
-        networks = [f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22"]
+        networks = [f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22", "user,id=spare,restrict=on"]
         devices = [
             "pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=0x1.0",
             "bochs-display,bus=rp1,addr=0.0,multifunction=on",
@@ -149,13 +158,11 @@ class GpuHost:
             "secondary-vga,bus=rp2,addr=0.0",
             "pcie-root-port,id=rp3,bus=pcie.0,chassis=3,slot=3,addr=0x3.0",
             "nvme,serial=nv0,bus=rp3,drive=nv0",
+            "pcie-root-port,id=rp4,bus=pcie.0,chassis=4,slot=4,addr=0x4.0",
+            "igb,bus=rp4,netdev=spare,mac=52:54:00:99:00:01",
         ]
-        if _qemu_version() >= 8:
-            devices += ["pcie-root-port,id=rp4,bus=pcie.0,chassis=4,slot=4,addr=0x4.0",
-                        "igb,bus=rp4,netdev=spare,mac=52:54:00:99:00:01"]  # fmt: skip
-            networks.append("user,id=spare,restrict=on")
         return [
-            QEMU, "-name", f"{NAME},process={NAME}", "-nodefaults", "-no-user-config", "-no-reboot",
+            *gpu_qemu.command(), "-name", f"{NAME},process={NAME}", "-nodefaults", "-no-user-config", "-no-reboot",
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off",
             "-smp", str(min(4, os.cpu_count() or 1)), "-m", str(MEMORY_MIB),
             "-device", "intel-iommu,intremap=on,caching-mode=on",
@@ -169,8 +176,3 @@ class GpuHost:
             "-drive", f"if=none,id=nv0,file={self.root / 'nvme.img'},format=raw",
             *(word for device in devices for word in ("-device", device)),
         ]  # fmt: skip
-
-
-def _qemu_version() -> int:
-    found = re.search(r"version (\d+)", run([QEMU, "--version"]))
-    return int(found[1]) if found else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -9,15 +10,20 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from laboratory import gpu_parts, gpu_qemu
 from laboratory.errors import LabError, run
 from laboratory.guest import pack_initrd
 from laboratory.host import POOL, POOL_PATH, QEMU_CONF
 from laboratory.packages import CACHE, install_missing, kernel_package, load_order, missing_of, unpacked
 
 BUILT = CACHE / "gpu"
-"""`vmlinuz`, `initrd.gz` and `disk.img`; the disk is never written: each start has a layer of its own over it."""
+"""`vmlinuz`, `initrd.gz` and `disk.img`; the disk is never written: each start has a layer of its own over it.
+`recipe` tells from what they were built."""
 
-BUILDERS = ("mmdebstrap", "e2fsprogs", "kmod", "busybox-static", "cpio", "qemu-system-x86", "openssh-client")
+RECIPE = ("gpu_image.py", "gpu_parts.py", "gpu-boot-init", "gpu-guest-init", "gpu-host-init")
+
+BUILDERS = ("mmdebstrap", "e2fsprogs", "kmod", "busybox-static", "cpio", "qemu-system-x86", "openssh-client",
+            *gpu_parts.BUILDERS)  # fmt: skip
 """What the machine needs for building and for running it."""
 
 KERNEL = "linux-image-amd64"
@@ -59,18 +65,28 @@ EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 
 
 def suite() -> str:
-    """Debian's name of the machine's release: the GPU host has the same, so that QEMU outside knows its devices."""
+    """Debian's name of the machine's release: the GPU host has the same, whose kernel this machine's apt knows."""
     name = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     if name not in SUITES:
         raise LabError(f"The GPU host is built from {' or '.join(SUITES)}, and this machine has {name or 'neither'}.")
     return name
 
 
+def _recipe() -> str:
+    files = (Path(__file__).parent / name for name in RECIPE)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _is_built() -> bool:
+    recipe = BUILT / "recipe"
+    return recipe.exists() and recipe.read_text() == _recipe()
+
+
 def require() -> None:
     """All is there that the GPU host is run with; else LabError, with the command that helps."""
     suite()
-    if missing_of(BUILDERS) or not (BUILT / "disk.img").exists():
-        raise LabError("The GPU host is not built yet. Run: demo/lab gpu install (downloads 180 MB, needs 1 GB)")
+    if missing_of(BUILDERS) or not _is_built() or gpu_qemu.is_missing():
+        raise LabError("The GPU host is not built yet. Run: demo/lab gpu install (downloads 400 MB, needs 1.2 GB)")
 
 
 def install() -> list[str]:
@@ -78,7 +94,10 @@ def install() -> list[str]:
     release, done = suite(), []
     if added := install_missing(BUILDERS):
         done.append(f"installed {' '.join(added)}")
-    if not (BUILT / "disk.img").exists():
+    if gpu_qemu.is_missing():
+        gpu_qemu.unpack()
+        done.append(f"unpacked a newer QEMU into {gpu_qemu.UNPACKED}")
+    if not _is_built():
         BUILT.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILT.parent) as scratch:
             _build(release, Path(scratch))
@@ -101,6 +120,7 @@ def _build(release: str, scratch: Path) -> None:
         (vmlinuz,) = (kernel / "boot").glob("vmlinuz-*")
         version = vmlinuz.name.removeprefix("vmlinuz-")
         run(["depmod", "-b", kernel, version])
+        gpu_parts.build_driver(version, tree / "usr/lib/modules" / version / "extra")
         _give_modules(kernel, version, tree)
         (tree / GUEST).mkdir()
         shutil.copy(vmlinuz, tree / GUEST / "vmlinuz")
@@ -112,6 +132,7 @@ def _build(release: str, scratch: Path) -> None:
     with disk.open("wb") as file:
         file.truncate(1500 * 1024 * 1024)
     run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", tree, disk])
+    (ready / "recipe").write_text(_recipe())
     shutil.rmtree(BUILT, ignore_errors=True)
     ready.rename(BUILT)
 

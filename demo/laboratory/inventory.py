@@ -68,8 +68,8 @@ path = "{pool_path}"
 """
 
 GPU_HOST = """\
-# A machine of QEMU's with an IOMMU, a display with its audio function, a second display and an NVMe disk. Its KVM is
-# emulated: it works, slowly. Its SSH port is on 127.0.0.1.
+# A machine of QEMU's with an IOMMU, a display with its audio function, a second display that makes mediated devices,
+# an NVMe disk and a network card with SR-IOV. Its KVM is emulated: it works, slowly. Its SSH port is on 127.0.0.1.
 mac = "{mac}"
 address = "{address}/24"
 uri = "{uri}"

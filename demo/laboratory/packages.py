@@ -113,11 +113,16 @@ def _apt(command: list[str]) -> None:
 def kernel_package(newest: str) -> str:
     """The name of the kernel package that Debian's package for the newest one of a kind stands for."""
     _apt(apt_get("update"))  # an old list names a kernel that the mirror has replaced
-    depends = run(["apt-cache", "depends", "--important", newest])
-    names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
+    names = [name for name in depends_of(newest) if name.startswith("linux-image-")]
     if not names:
         raise LabError(f"{newest} depends on no kernel here. Is this Debian for amd64?")
     return names[0]
+
+
+def depends_of(package: str) -> list[str]:
+    """The names of the packages that a package depends on."""
+    lines = run(["apt-cache", "depends", "--important", package]).splitlines()
+    return [line.split()[-1] for line in lines if "Depends:" in line]
 
 
 def _unpack_kernel() -> str:
@@ -138,14 +143,14 @@ def _unpack_kernel() -> str:
 
 
 @contextlib.contextmanager
-def unpacked(package: str) -> Iterator[Path]:
-    """A folder with the files of a Debian package, on the file system of CACHE; nothing is installed."""
+def unpacked(*packages: str) -> Iterator[Path]:
+    """A folder with the files of these Debian packages, on the file system of CACHE; nothing is installed."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         work = Path(scratch)
-        run(apt_get("download", package), cwd=work)
-        (file,) = work.glob("*.deb")
-        run(["dpkg-deb", "-x", file, work / "root"])
+        run(apt_get("download", *packages), cwd=work)
+        for file in work.glob("*.deb"):
+            run(["dpkg-deb", "-x", file, work / "root"])
         yield work / "root"
 
 

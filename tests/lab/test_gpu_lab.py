@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,14 @@ from console.drivers.base import HostTarget
 from console.drivers.libvirt.client import LibvirtClient
 from tests.lab.guests import LAB_COMMAND, eventually
 from tests.lab.serial import read_until
+from tests.nix.test_library import evaluated, of
 from tests.pty.place import end, libvirt_processes
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 DISPLAY, SECOND_DISPLAY, NVME = "0000:01:00", "0000:02:00", "0000:03:00"
+CARD, VIRTUAL = "0000:04:00.0", "0000:04:10"
+"""The network card, and the slot of its first virtual functions, 0 and 2."""
 DRIVERS = {f"{DISPLAY}.0": "bochs-drm", f"{DISPLAY}.1": "snd_hda_intel", f"{NVME}.0": "nvme"}
 MARKER = "quarterdeck marker on the disk"
 END = "quarterdeck guest booted: devices end"
@@ -79,11 +83,29 @@ class GpuHost:
         vendor, device = self.inside(f"cd /sys/bus/pci/devices/{address} && cat vendor device").split()
         return f"{vendor[2:]}:{device[2:]}"
 
-    def add_device(self, guest: str, name: str, slot: str, *functions: str) -> None:
+    @property
+    def file(self) -> Path:
+        """Its file in the inventory."""
+        return Path(self.paths["inventory"], "hosts/gpu-a.toml")
+
+    def add_device(self, guest: str, name: str, slot: str, *functions: str, more: str = "") -> None:
         """Write a device of a guest into the inventory, as an editor would."""
-        path = Path(self.paths["inventory"], "hosts/gpu-a.toml")
         device = f'[guests.{guest}.devices.{name}]\npci = "{slot}"\nfunctions = {json.dumps(functions)}\n'
-        path.write_text(f"{path.read_text()}\n{device}")
+        self.file.write_text(f"{self.file.read_text()}\n{device}{more}\n")
+
+    def part_cards(self, status: int = 0) -> str:
+        """What the host's own service says, which at each boot of NixOS parts the cards as the inventory has it."""
+        if shutil.which("nix-instantiate") is None:
+            pytest.skip("nix-instantiate is missing: install nix-bin")
+        self.qd("generate")
+        service = f"{of('gpu-a')}.settings.systemd.services.fleet-parts"
+        script = evaluated(f"{service}.script", Path(self.paths["inventory"]))
+        return gpu("exec", self.folder, "bash", "-ec", f"exec 2>&1\n{script}", status=status)
+
+    def parts_free(self, slot: str) -> dict[str, int]:
+        """How many mediated devices of each type a card could still make."""
+        first, *_ = json.loads(self.qd("gpu", "show", f"gpu-a/{slot}", "--json"))["functions"]
+        return {kind["id"]: kind["available"] for kind in first["mdev_types"]}
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +223,48 @@ def test_a_device_comes_to_a_running_guest_and_goes(host: GpuHost, connection: l
     eventually(lambda: host.driver(f"{SECOND_DISPLAY}.0") == "bochs-drm", "the host has it back", 60)
     host.qd("guest", "force-off", "plug")
     host.qd("guest", "remove", "plug")
+
+
+@pytest.mark.nix
+def test_a_guest_gets_parts_of_cards(
+    host: GpuHost, connection: libvirt.virConnect, refusal: Callable[[str], FleetError]
+) -> None:
+    free = {"bochs-drm-large": 4, "bochs-drm-medium": 16, "bochs-drm-small": 64}
+    assert host.parts_free(SECOND_DISPLAY) == free
+    host.create("parted")
+    host.add_device("parted", "part0", SECOND_DISPLAY, "1234:1111", more='mdev = "bochs-drm-small"')
+    port = f'function_numbers = [2]\nvirtual_of = "{CARD}"'
+    host.add_device("parted", "port0", VIRTUAL, "8086:10ca", more=f'{port}\n\n[sriov]\n"{CARD}" = 2')
+    host.qd("apply", "parted")
+    assert f"{VIRTUAL} on gpu-a holds nothing" in host.qd("guest", "start", "parted", status=1)
+    assert host.part_cards() == ""
+    assert host.parts_free(SECOND_DISPLAY) == {kind: count - 1 for kind, count in free.items()}
+    host.qd("guest", "start", "parted")
+    said = read_until(connection, "parted", END, timeout_s=240)
+    assert "pci 0x1234 0x1111 0x038000 bochs-drm" in said
+    assert "pci 0x8086 0x10ca 0x020000 igbvf" in said
+    assert host.driver(f"{SECOND_DISPLAY}.0") == "bochs-drm", "the card stays with the host"
+    assert host.driver(f"{VIRTUAL}.2") == "vfio-pci"
+
+    # The kernel would take it from the running guest without a word.
+    host.file.write_text(host.file.read_text().replace(f'"{CARD}" = 2', f'"{CARD}" = 1'))
+    assert (
+        host.part_cards(status=1) == f"fleet: {CARD} has 2 virtual functions and is to have 1: that needs a reboot.\n"
+    )
+    lost = "from the next boot of gpu-a on there is one"
+    assert lost in host.qd("plan", "gpu-a")
+    assert lost in (preflight := host.qd("gpu", "preflight", "parted"))
+    assert f"{CARD}: sriov_numvfs = 2 of 7" in preflight
+    assert host.driver(f"{VIRTUAL}.2") == "vfio-pci"
+
+    host.qd("guest", "force-off", "parted")
+    assert host.driver(f"{VIRTUAL}.2") == "igbvf"
+    host.inside("echo 1 | tee /sys/bus/mdev/devices/*/remove")  # as the host's next boot would
+    assert host.parts_free(SECOND_DISPLAY) == free
+    refused = refusal("parted")
+    assert re.match(r"Mediated device \S+ does not exist on the host.", refused.detail)
+    assert refused.hint.startswith("Have the host make it")
+    host.qd("guest", "remove", "parted")
 
 
 @pytest.mark.parametrize(
