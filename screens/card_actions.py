@@ -41,7 +41,7 @@ CARD_ACTIONS: tuple[Action, ...] = (
         where=CARDS,
         danger=Danger.CONFIRM,
         writes=True,
-        available=lambda now: now.card,
+        available=lambda now: now.card_own or (now.card and not now.card_taken),
         footer=16,
     ),
     Action(
@@ -67,6 +67,18 @@ CARD_ACTIONS: tuple[Action, ...] = (
         where=CARDS,
         available=lambda now: now.hosts > 0,
         footer=14,
+    ),
+    Action(
+        id="ask-guests",
+        keys="u",
+        shown="u",
+        label="ask guests",
+        help="Ask the guests that run with the cards shown how much they work: their agents read files of the guests.",
+        group=Group.CARD,
+        where=CARDS,
+        writes=True,
+        available=lambda now: now.card_runs,
+        footer=20,
     ),
     Action(
         id="sort-cards",

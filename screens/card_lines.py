@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from console.domain.hardware import PciFunction
 from console.domain.preflight import Verdict
 from console.domain.preflight.case import bytes_shown
-from console.services.devices import Accelerator, CardState, parts_words, use_words
+from console.services.devices import Accelerator, CardState, parts_words, told_words, use_words
 from screens.figures import NOT_REPORTED, age
 from screens.lines import facts, hanging, title
 from screens.preflight_lines import CLEAR, CONCERN, checks, counts, worst
@@ -21,6 +21,9 @@ Column = tuple[str, int, bool]
 
 DETAILED = 110
 """From this width on there is room for group, NUMA node, driver and parts."""
+
+LASTS = timedelta(minutes=1)
+"""What a guest said stands in the list for so long."""
 
 ORDERS = ("host", "card", "state", "preflight")
 
@@ -67,7 +70,7 @@ def columns(cards: Sequence[Accelerator], width: int) -> list[Column]:
     wide = width >= DETAILED
     fixed: list[Column] = [("HOST", max(len("HOST▴"), host), False), ("SLOT", max(4, slot), False)]
     middle: list[Column] = [("GROUP", 5, True), ("NUMA", 4, True), ("DRIVER", 12, False)] if wide else []
-    busy: list[Column] = [("USE", 13, True)] if any(card.first.use is not None for card in cards) else []
+    busy: list[Column] = [("USE", 13, True)] if any(card.first.use or card.told for card in cards) else []
     end: list[Column] = [*busy, ("PARTS", 5, True), ("ASKED", 5, True)] if wide else [("ASKED", 5, True)]
     check = max((line_width(counts(card.findings, tight=not wide)) for card in cards), default=0)
     used = 2 + sum(cells + 2 for _, cells, _ in (*fixed, *middle, *end)) + max(len("PREFLIGHT▴"), check)
@@ -97,7 +100,7 @@ def row(card: Accelerator, layout: Sequence[Column], here: bool, at: datetime | 
         "NUMA": _or_nothing(first.numa_node),
         "DRIVER": _or_nothing(first.driver),
         "STATE": (state, style),
-        "USE": _or_nothing(None if first.use is None else use_words(first.use, tight=True)),
+        "USE": _use(card, now),
         "PARTS": _or_nothing(card.parts_free),
         "ASKED": (NOT_REPORTED if at is None else age(at, now), "quiet"),
     }
@@ -111,11 +114,20 @@ def row(card: Accelerator, layout: Sequence[Column], here: bool, at: datetime | 
     return line
 
 
+def _use(card: Accelerator, now: datetime) -> Span:
+    """Return how much a card works: for the host, or as its guest has said a short time ago."""
+    if card.first.use is not None:
+        return use_words(card.first.use, tight=True), ""
+    if card.told is None or card.told.seen.use is None or now - card.told.at > LASTS:
+        return NOT_REPORTED, "quiet"
+    return f"{CardState.TAKEN.glyph} {use_words(card.told.seen.use, tight=True)}", "accent"
+
+
 def _or_nothing(value: object) -> Span:
     return (NOT_REPORTED, "quiet") if value is None else (str(value), "")
 
 
-def below(card: Accelerator, width: int, height: int) -> list[Line]:
+def below(card: Accelerator, width: int, height: int, now: datetime) -> list[Line]:
     """Return what stands below the board: the card under the cursor in at most `height` lines."""
     first = card.first
     place = [short_slot(card.slot), f"functions {' '.join(f'.{f.number}' for f in card.functions)}"]
@@ -128,16 +140,20 @@ def below(card: Accelerator, width: int, height: int) -> list[Line]:
     lines: list[Line] = [[(f"{card.host}  ", "title"), (card.title, "strong")]]
     state, style = card_state(card)
     lines += [[(state, style), ("   " + "  ".join(place), "quiet")]]
+    if card.told is not None:
+        seen: Line = [("seen by the guest: ", "quiet")]
+        lines += hanging(seen, f"{told_words(card.told)}, {age(card.told.at, now)} ago", "", width)
     found = worst(card.findings)
     if found is None:
         lines.append([*counts(card.findings), (f"  {CLEAR}", "quiet")])
+    head = len(lines)
     bad = [f for f in card.findings if f.verdict in (Verdict.BLOCK, Verdict.WARNING) and not f.accepted]
     for finding in sorted(bad, key=lambda each: each.verdict is not Verdict.BLOCK):
         block = finding.verdict is Verdict.BLOCK
         mark: Span = ("✖ ", "bad") if block else ("▲ ", "warn")
         text = hanging([mark], f"{finding.concern}: {finding.sentence}", "", width)
         text += hanging([("  ", ""), ("→ ", "accent")], finding.remedy, "quiet", width) if finding.remedy else []
-        if len(lines) + len(text) > height and len(lines) > 2:
+        if len(lines) + len(text) > height and lines[head:]:
             break
         lines += text
     return lines[:height]
@@ -150,6 +166,7 @@ def whole(card: Accelerator, width: int) -> list[Line]:
     others = [f"{other.address} {other.title}, {other.driver or 'no driver'}" for other in card.others]
     rows = [
         ("state", card.words),
+        *([("in guest", told_words(card.told))] if card.told is not None else []),
         ("slot", card.slot),
         ("group", NOT_REPORTED if first.group is None else f"{first.group}: {', '.join(group)}"),
         *(("besides", other) for other in others),

@@ -117,6 +117,8 @@ class CardsScreen(ScrollingScreen):
             card=card is not None,
             card_free=card is not None and card.is_free,
             card_own=card is not None and bool(card.own),
+            card_taken=card is not None and bool(card.owner),
+            card_runs=any(card.runs for card in self.cards),
             card_parts=card is not None and card.parted is not None,
         )
 
@@ -146,7 +148,7 @@ class CardsScreen(ScrollingScreen):
 
     def _below(self, card: Accelerator) -> list[Line]:
         height = max(5, min(self.size.height // 2 - 3, self.size.height - 8 - len(self.cards)))
-        return below(card, max(20, self.size.width - 2), height)
+        return below(card, max(20, self.size.width - 2), height, self.session.store.clock())
 
     def _heading(self, known: tuple[Accelerator, ...]) -> Line:
         free = sum(card.is_free for card in known)
@@ -155,6 +157,8 @@ class CardsScreen(ScrollingScreen):
         line += [(f"   {free} free", "good" if free else "quiet"), (f"   {taken} taken", "")]
         if reading := len(self.session.devices.reading):
             line.append((f"   ↻ asking {reading} host{'' if reading == 1 else 's'}", "accent"))
+        if asking := len(self.session.devices.asking):
+            line.append((f"   ↻ asking guests of {asking} host{'' if asking == 1 else 's'}", "accent"))
         return [*line, *([("   read-only", "accent")] if self.session.read_only else [])]
 
     def _notes(self, width: int) -> list[Line]:
@@ -265,6 +269,14 @@ class CardsScreen(ScrollingScreen):
         devices = self.session.devices
         names = [name for name in self.session.store.fleet.hosts if name not in devices.reading]
         self.run_worker(devices.read(names, timeout_s=READ_S, use=True), group="devices")
+
+    def act_ask_guests(self) -> None:
+        """Have the guests asked that run with the cards of the list."""
+        cards = [card for card in self.cards if card.runs]
+        if not cards:
+            self.tell("▲ No guest runs with one of these cards.")
+            return
+        self.run_worker(self.session.devices.ask_guests(cards, timeout_s=READ_S), group="guests")
 
     def act_open_card(self) -> None:
         """Show all that is known of the card."""

@@ -183,7 +183,7 @@ class CreateGuest(FormScreen):
                 field.control.set_value(str(getattr(self.wish, field.key)))
                 note = choice_hint(field)
                 if field.key == "firmware" and self._instead_of:
-                    note = "chosen with Windows, which needs it"
+                    note = "chosen: Windows needs it"
             field.tell(hint=note)
 
     def notices(self) -> list[Line]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
-from console.domain.hardware import HostHardware, Use
+from console.domain.hardware import HostHardware, SeenByGuest, Use
 from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import (
     DownReason,
@@ -254,6 +254,9 @@ class FakeHypervisors:
         self.lost_at: int | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.told: dict[str, dict[str, SeenByGuest]] = {}
+        """What guests say of functions of their hosts."""
+        self.asked: list[tuple[str, dict[str, str]]] = []
         self.started = asyncio.Event()
         """Set when a verb has been asked for."""
         self._changed: dict[int, asyncio.Event] = {}
@@ -278,6 +281,15 @@ class FakeHypervisors:
                 event.clear()
         finally:
             del self._changed[number]
+
+    async def ask_guests(
+        self, host: str, functions: Mapping[str, str], *, timeout_s: float
+    ) -> Mapping[str, SeenByGuest]:
+        """Return what the test said of them; a host of which it said nothing is down."""
+        self.asked.append((host, dict(functions)))
+        if host not in self.told:
+            raise HostUnreachable(f"The guests of {host} were not asked.", f"{host} is down.", "")
+        return {function: seen for function, seen in self.told[host].items() if function in functions}
 
     async def call(self, host: str, verb: Verb, *, timeout_s: float) -> None:
         self.verbs.append((host, verb))

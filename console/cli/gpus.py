@@ -15,7 +15,7 @@ from console.domain.plan import Plan
 from console.domain.preflight import MARKS, Finding, Verdict, blocks, summary, warnings
 from console.domain.preflight.case import bytes_shown
 from console.domain.values import parse_pci_place, parse_pci_slot
-from console.services.devices import Accelerator, matches, parts_words, use_words
+from console.services.devices import Accelerator, matches, parts_words, told_words, use_words
 from console.services.session import Session
 from console.services.view import View
 from console.services.wishes import KeepWish
@@ -62,10 +62,13 @@ def show(options: Namespace) -> int:
             if card is None:
                 known = ", ".join(card.slot for card in cards) or "none is known"
                 raise FleetError(f"{host} has no card at {slot}.", f"Its cards: {known}.")
+            if options.ask_guest:
+                await view.devices.ask_guests([card], timeout_s=READ_S)
+                card = next((card for card in view.devices.accelerators(host) if card.slot == slot), card)
             if options.json:
                 show_json(_card_json(card))
                 return 0
-            show_facts([("card", card.title), ("host", card.host), ("state", _state(card))])
+            show_facts([("card", card.title), ("host", card.host), ("state", _state(card)), *_told(card, options)])
             for function in card.functions:
                 print()
                 show_facts(_facts(function, card.sriov.get(function.address)))
@@ -178,6 +181,12 @@ def _state(card: Accelerator) -> str:
     return f"{card.state.glyph} {card.words}"
 
 
+def _told(card: Accelerator, options: Namespace) -> list[tuple[str, str]]:
+    if card.told is not None:
+        return [("seen by guest", told_words(card.told))]
+    return [("seen by guest", "no guest runs with it")] if options.ask_guest else []
+
+
 def _facts(function: PciFunction, at_boot: int | None) -> list[tuple[str, str]]:
     regions = ", ".join(bytes_shown(bar.size_bytes) for bar in function.bars)
     resets = function.reset_methods
@@ -242,6 +251,7 @@ def _card_json(card: Accelerator) -> dict[str, Any]:
             {**_function_json(function), "sriov_at_boot": card.sriov.get(function.address, 0)}
             for function in card.functions
         ],
+        "seen_by_guest": None if card.told is None else asdict(card.told.seen),
         "blocks": [finding.rule for finding in blocks(card.findings)],
         "warnings": [finding.rule for finding in warnings(card.findings)],
         "preflight": [_finding_json(finding) for finding in card.findings],

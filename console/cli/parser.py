@@ -147,6 +147,8 @@ def _gpus(gpus: Any, command: Command) -> None:
     listing.add_argument("--state", action="append", choices=CARD_STATES, default=[], dest="states", help=text)
     show = _json(_looks(command(gpus, "show", "show one card, whole", "gpus", "show")))
     show.add_argument("card", metavar="HOST/PCI-SLOT", help='such as "vhost-a/65:00"')
+    text = "also ask the guest that runs with it how much it works: its agent reads files of the guest's kernel"
+    show.add_argument("--ask-guest", action="store_true", help=text)
     own = command(gpus, "own", "keep a device for its host: no guest gets it", "gpus", "keep")
     own.add_argument("--name", help="what [own] calls it (default: as now, else a free name)")
     own.add_argument("--containers", choices=["on", "off"], help="the host's containers may use it (default: off)")

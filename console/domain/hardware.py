@@ -66,6 +66,19 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenByGuest:
+    """What a guest's own agent says of a card that the guest has; it is the guest's word.
+
+    driver: the guest's, "" when it is not told. use: how much the card works, None when no figure is told: why_not says
+    then why, as a clause ("no agent answers").
+    """
+
+    driver: str = ""
+    use: Use | None = None
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PciFunction:
     """One PCI function, whole.
 

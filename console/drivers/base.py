@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from console.domain.hardware import HostHardware, Use
+from console.domain.hardware import HostHardware, SeenByGuest, Use
 from console.domain.model import Accel, Host, Ssh
 from console.domain.observed import HostObservation
 from console.domain.record import Commit, RepositoryState
@@ -120,6 +120,16 @@ class Hypervisors(Protocol):
 
     async def call(self, host: str, verb: Verb, *, timeout_s: float) -> None:
         """Carry out one verb. Raises HostUnreachable when the host is down, FleetError when it refuses."""
+
+    async def ask_guests(
+        self, host: str, functions: Mapping[str, str], *, timeout_s: float
+    ) -> Mapping[str, SeenByGuest]:
+        """Return function -> what the guest that has it says of it, for those that a running guest has.
+
+        functions: of the host, each with vendor and device. Files of the guests' kernels are read through their
+        agents, and nothing is executed. Raises HostUnreachable when the host is down, FleetError where guests are not
+        spoken to.
+        """
 
     async def focus(self, host: str | None) -> None:
         """Poll this host first."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from console.domain.errors import FleetError
-from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction, Use
+from console.domain.hardware import VFIO_DRIVERS, HostHardware, PciFunction, SeenByGuest, Use
 from console.domain.model import Device, Firmware, Guest, GuestKey, Host
-from console.domain.observed import HostState
+from console.domain.observed import GuestState, HostState
 from console.domain.preflight import Finding, blocks, preflight, state
 from console.domain.preflight.case import bytes_shown
 from console.domain.standing import HostView
-from console.drivers.base import HardwareReader
+from console.drivers.base import HardwareReader, Hypervisors
 from console.inventory.store import Store
 from console.services.hardware import case_of, hardware_of, kept_for, owners_of
 from console.services.passthrough import CONSOLE_CHIPS
@@ -46,12 +46,22 @@ class CardState(StrEnum):
         return {CardState.FREE: "○", CardState.TAKEN: "◆", CardState.DRIVEN: "●"}.get(self, "–")
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a guest said of its card. owner: as of Accelerator, with the guest's state then."""
+
+    owner: str
+    at: datetime
+    seen: SeenByGuest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
     """One card of a host. functions: all of its slot. owner: "host/guest (state)", "" when no guest has it.
 
     others: the endpoints of other slots in its IOMMU groups. own: what its host keeps it for, "" when it does not.
-    sriov: function -> how many virtual functions it has at each boot, where the inventory says so.
+    sriov: function -> how many virtual functions it has at each boot, where the inventory says so. told: what its
+    guest said of it, as long as it runs.
     """
 
     host: str
@@ -63,6 +73,7 @@ class Accelerator:
     others: tuple[PciFunction, ...] = ()
     own: str = ""
     sriov: Mapping[str, int] = field(default_factory=dict)
+    told: Told | None = None
 
     @property
     def first(self) -> PciFunction:
@@ -78,6 +89,11 @@ class Accelerator:
     def state(self) -> CardState:
         """Whose it is."""
         return CardState.TAKEN if self.owner else self._standing[0]
+
+    @property
+    def runs(self) -> bool:
+        """True while a guest runs with it."""
+        return self.owner.endswith(f"({GuestState.RUNNING.value})")
 
     @property
     def words(self) -> str:
@@ -122,17 +138,24 @@ class Accelerator:
 
 
 class Devices:
-    """What is known of the fleet's devices, from the last time that each host's kernel was read."""
+    """What is known of the fleet's devices, from the last time that each host's kernel was read.
 
-    def __init__(self, store: Store, reader: HardwareReader) -> None:
+    guests: how guests are asked of their cards; None where nobody may speak to them.
+    """
+
+    def __init__(self, store: Store, reader: HardwareReader, guests: Hypervisors | None = None) -> None:
         self._store = store
         self._reader = reader
+        self._guests = guests
+        self._told: dict[tuple[str, str], Told] = {}
         self._read: dict[str, HostHardware] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._cached: dict[str, tuple[object, tuple[Accelerator, ...]]] = {}
         self._checked: dict[GuestKey, tuple[object, Mapping[str, tuple[Finding, ...]]]] = {}
         self.reading: set[str] = set()
         """The hosts whose kernels are being asked."""
+        self.asking: set[str] = set()
+        """The hosts whose guests are being asked."""
         self.errors: dict[str, FleetError] = {}
         """Why a host's kernel was not read the last time."""
 
@@ -166,6 +189,37 @@ class Devices:
             if name in self._store.fleet.hosts:
                 self._cards_of(self._store.host(name))  # here, one host a turn, and not all at once when painted
             self._store.devices_changed()
+
+    async def ask_guests(self, cards: Iterable[Accelerator], *, timeout_s: float) -> None:
+        """Have the guests that run with these cards asked how much they work, through their agents.
+
+        Raises FleetError where no guest may be spoken to. A guest that does not tell is said so on its card.
+        """
+        if self._guests is None:
+            raise FleetError("No guest was asked.", "A read-only console speaks to no guest.")
+        of_host: dict[str, list[Accelerator]] = {}
+        for card in cards:
+            if card.runs and card.host not in self.asking:
+                of_host.setdefault(card.host, []).append(card)
+        guests = self._guests
+        await asyncio.gather(*(self._ask_host(guests, host, mine, timeout_s) for host, mine in of_host.items()))
+
+    async def _ask_host(self, guests: Hypervisors, host: str, cards: Sequence[Accelerator], timeout_s: float) -> None:
+        self.asking.add(host)
+        self._store.devices_changed()
+        functions = {card.first.address: card.first.pci_id for card in cards}
+        try:
+            seen = await guests.ask_guests(host, functions, timeout_s=timeout_s)
+        except FleetError as error:
+            why = f"{error.title} {error.detail}".strip()
+            seen = dict.fromkeys(functions, SeenByGuest(why_not=why.rstrip(".")))
+        finally:
+            self.asking.discard(host)
+        at = self._store.clock()
+        for card in cards:
+            silent = SeenByGuest(why_not="the guest has it no longer")
+            self._told[host, card.slot] = Told(card.owner, at, seen.get(card.first.address, silent))
+        self._store.devices_changed()
 
     async def _read_use(self, host: Host, read: HostHardware, timeout_s: float) -> None:
         self._store.devices_changed()
@@ -240,7 +294,8 @@ class Devices:
             for guest in view.guests
         )
         pci = view.seen.facts.pci if view.seen.facts is not None else ()
-        return view.wanted, guests, pci, self._read.get(view.name)
+        told = tuple((slot, each) for (host, slot), each in self._told.items() if host == view.name)
+        return view.wanted, guests, pci, self._read.get(view.name), told
 
     def _cards(self, view: HostView) -> list[Accelerator]:
         hardware = self.hardware(view.name)
@@ -252,6 +307,7 @@ class Devices:
             functions = tuple(function for function in hardware.slot(slot) if function.physical is None)
             if not functions:
                 continue  # virtual functions are told with their card
+            told = self._told.get((view.name, slot))
             holder = next((owners[f.address] for f in functions if f.address in owners), None)
             groups = {function.group for function in functions if function.group is not None}
             own = next((each for each in view.wanted.own.values() if each.pci == slot), None)
@@ -263,7 +319,8 @@ class Devices:
                     slot=slot,
                     title=functions[0].title,
                     functions=functions,
-                    owner=f"{holder[0]} ({holder[1]})" if holder else "",
+                    owner=(owner := f"{holder[0]} ({holder[1]})" if holder else ""),
+                    told=told if told is not None and told.owner == owner else None,
                     own=kept_for(own) if own is not None else "",
                     sriov={place: count for place, count in view.wanted.sriov.items() if place.startswith(f"{slot}.")},
                     findings=preflight(case_of(view, hardware, guest, device)),
@@ -294,6 +351,13 @@ def parts_words(function: PciFunction, at_boot: int | None) -> str:
         return ""
     later = f", and {at_boot} at each boot" if at_boot else ", and none after a boot" if function.sriov_active else ""
     return f"{function.sriov_active} of {function.sriov_total}{later}"
+
+
+def told_words(told: Told) -> str:
+    """Return what a guest says of its card: "amdgpu, 87% busy, 3 GiB of 8 GiB", or why it does not."""
+    seen = told.seen
+    says = use_words(seen.use) if seen.use is not None else seen.why_not
+    return ", ".join(part for part in (seen.driver, says) if part)
 
 
 def use_words(use: Use, *, tight: bool = False) -> str:

@@ -60,7 +60,7 @@ class View:
         self._watch = watch
         self._targets = targets
         self._tasks: list[asyncio.Task[None]] = []
-        self.devices = Devices(self.store, hardware)
+        self.devices = Devices(self.store, hardware, None if self.read_only else hypervisors)
         self._jobs = Jobs(folder)
         self._jobs_turn = asyncio.Lock()
 

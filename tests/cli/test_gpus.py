@@ -147,3 +147,17 @@ def test_the_states_to_filter_by_are_those_of_cards() -> None:
     from console.services.devices import CardState
 
     assert tuple(state.value for state in CardState) == CARD_STATES
+
+
+def test_a_guest_is_asked_of_its_card_when_that_is_said(place: Place, demo: Path) -> None:
+    """The demo's guests have no agents."""
+    words = ("gpu", "show", "vhost-b/17:00", "--inventory", str(demo))
+    assert "seen by guest" not in place.ok(*words)
+    assert "seen by guest  no agent answers in the guest" in place.ok(*words, "--ask-guest")
+    told = json.loads(place.ok(*words, "--ask-guest", "--json"))["seen_by_guest"]
+    assert told == {"driver": "", "use": None, "why_not": "no agent answers in the guest"}
+    assert "seen by guest  no guest runs with it" in place.ok(
+        "gpu", "show", "vhost-c/03:00", "--ask-guest", "--inventory", str(demo)
+    )
+    refused = place.qd("--read-only", *words, "--ask-guest")
+    assert refused.returncode == 1 and "A read-only console speaks to no guest." in refused.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from console.domain.errors import FleetError, HostUnreachable
+from console.domain.hardware import SeenByGuest
 from console.domain.observed import DownReason, GuestState, HostState
 from console.domain.verbs import ForceOff, Start
 from console.drivers.base import HostTarget
@@ -279,6 +280,18 @@ async def test_an_unknown_verb_is_refused_and_the_connection_lives(world: World)
     writer.close()
     assert isinstance(replies[0], wire.Welcome)
     assert [type(reply) for reply in replies[1:]] == [wire.Failed, wire.Failed]
+
+
+async def test_guests_are_asked_of_their_cards(world: World) -> None:
+    """Those of the test driver have no agents, and that is said of each card that one of them has."""
+    client = world.client()
+    await client.set_targets((world.host("a"),))
+    taken = guest(await client.observe("a", timeout_s=10), "web").pci
+    assert taken
+    told = await client.ask_guests("a", {**dict.fromkeys(taken, "10de:2206"), "0000:99:00.0": "1:2"}, timeout_s=5)
+    assert told == dict.fromkeys(taken, SeenByGuest(why_not="no agent answers in the guest"))
+    with pytest.raises(FleetError, match="not observed"):
+        await client.ask_guests("nowhere", {}, timeout_s=5)
 
 
 async def test_a_verb_has_a_deadline(world: World) -> None:

@@ -106,6 +106,16 @@ async def test_a_verb_sent_raw_is_refused_with_a_sentence_and_counted_nowhere(wo
     assert world.file("a") == file
 
 
+async def test_no_guest_is_spoken_to(world: World) -> None:
+    client = viewer(world)
+    await client.set_targets((world.host("a"),))
+    _, refused = await say(world, hello(), wire.AskGuests(7, "a", {"0000:65:00.0": "10de:2206"}, 5.0))
+    assert isinstance(refused, wire.Refused)
+    assert "a read-only process is only asked to look" in refused.reason
+    with pytest.raises(FleetError, match="speaks to no guest"):
+        await client.ask_guests("a", {"0000:65:00.0": "10de:2206"}, timeout_s=5)
+
+
 async def test_a_client_that_says_it_may_do_everything_is_turned_away(world: World) -> None:
     client = viewer(world)
     await world.pid(client)

@@ -92,6 +92,7 @@ async def test_a_name_that_cannot_be_is_said_while_it_is_typed(world: World) -> 
 async def test_a_card_of_a_guest_is_not_kept(world: World) -> None:
     async with console(world) as pilot:
         screen = await board(pilot, "65:00")
+        assert "o" not in keys(pilot)
         await pilot.press("o")
         await until(pilot, lambda: "It belongs to vhost-a/trainer (running)" in " ".join(text(pilot).split()))
         assert pilot.app.screen is screen and world.session.store.fleet.hosts["vhost-a"].own == {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from console.domain.hardware import HostHardware, Use
+from console.domain.hardware import HostHardware, SeenByGuest, Use
 from console.domain.model import GuestKey
 from console.domain.observed import GuestState, PciDevice
 from console.domain.plan import Danger
@@ -397,3 +397,49 @@ async def test_a_guest_that_somebody_else_stopped_is_looked_after_too(world: Wor
         guest.state, guest.active_xml = GuestState.OFF, None
         await changed(pilot, world)
         await until(pilot, lambda: "✔ It has no driver: nobody uses it." in text(pilot))
+
+
+BUSY = SeenByGuest(driver="amdgpu", use=Use(busy_percent=87, memory_used_bytes=3 << 30, memory_bytes=8 << 30))
+
+
+async def test_guests_are_asked_how_much_their_cards_work(world: World) -> None:
+    world.hypervisors.told["vhost-a"] = {"0000:65:00.0": BUSY}
+    async with console(world, 160, 48) as pilot:
+        screen = await board(pilot)
+        assert keys(pilot)["u"] == "ask guests" and world.hypervisors.asked == []
+        await pilot.press("u")
+        await until(pilot, lambda: "◆ 87%" in line_of(pilot, " 65:00 "))
+        await choose(pilot, screen, "65:00")
+        await until(pilot, lambda: "seen by the guest: amdgpu, 87% busy, 3 GiB of 8 GiB, 0s ago" in text(pilot))
+        await pilot.press("enter")
+        await until(pilot, lambda: "in guest  amdgpu, 87% busy, 3 GiB of 8 GiB" in text(pilot))
+        await pilot.press("escape")
+        world.pass_time(61)
+        screen.show_ages()
+        await pilot.pause()
+        assert "◆ 87%" not in line_of(pilot, " 65:00 "), "what was said a while ago is no figure of now"
+        assert "87% busy, 3 GiB of 8 GiB, 1m ago" in text(pilot)
+
+
+async def test_a_guest_that_tells_nothing_is_said_to(world: World) -> None:
+    world.hypervisors.told["vhost-a"] = {"0000:65:00.0": SeenByGuest(why_not="the guest's agent does not offer it")}
+    async with console(world) as pilot:
+        screen = await board(pilot)
+        await choose(pilot, screen, "65:00")
+        await pilot.press("u")
+        await until(pilot, lambda: "seen by the guest: the guest's agent does not offer it, 0s ago" in text(pilot))
+
+
+async def test_no_guest_is_asked_read_only_nor_where_none_runs(world: World) -> None:
+    world.session.read_only = True
+    async with console(world) as pilot:
+        await board(pilot)
+        assert "u" not in keys(pilot)
+        await pilot.press("u")
+        await pilot.pause()
+        assert world.hypervisors.asked == []
+        world.session.read_only = False
+        await pilot.press("slash", *"tesla", "enter")
+        await pilot.press("u")
+        await until(pilot, lambda: "No guest runs with one of these cards." in text(pilot))
+        assert world.hypervisors.asked == []

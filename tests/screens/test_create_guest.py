@@ -246,7 +246,7 @@ async def test_windows_takes_uefi_along_and_gives_it_back(world: World) -> None:
         await pilot.press("right")
         await until(pilot, lambda: form.wish.firmware == "uefi")
         await shown(pilot)
-        assert "UEFI" in line_of(pilot, "firmware") and "chosen with Windows, which needs it" in text(pilot)
+        assert "UEFI" in line_of(pilot, "firmware") and "chosen: Windows needs it" in text(pilot)
         await pilot.press("left")
         await until(pilot, lambda: (form.wish.profile, form.wish.firmware) == ("generic", "bios"))
         assert "SeaBIOS" in line_of(pilot, "firmware")

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
+from console.domain.hardware import SeenByGuest
 from console.domain.observed import DownReason, HostObservation, HostState
 from console.domain.verbs import Verb
 from console.drivers.base import HostTarget
@@ -124,6 +125,17 @@ class LibvirtClient:
         if self._place.mode == READ_ONLY:
             raise FleetError(f"{host} was not changed", "A read-only console only looks.")
         await self._ask(lambda number: wire.pack(number, host, verb, timeout_s), timeout_s + GRACE_S)
+
+    async def ask_guests(
+        self, host: str, functions: Mapping[str, str], *, timeout_s: float
+    ) -> Mapping[str, SeenByGuest]:
+        """Return what guests' agents say of the functions they have; see console.drivers.base.Hypervisors."""
+        if self._place.mode == READ_ONLY:
+            raise FleetError(f"The guests of {host} were not asked.", "A read-only console speaks to no guest.")
+        reply = await self._ask(
+            lambda number: wire.AskGuests(number, host, dict(functions), timeout_s), 2 * timeout_s + GRACE_S
+        )
+        return reply.functions if isinstance(reply, wire.Told) else {}
 
     async def focus(self, host: str | None) -> None:
         """Poll this host first."""

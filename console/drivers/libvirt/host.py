@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,18 +15,20 @@ from typing import Any, TypeVar
 import libvirt
 
 from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
+from console.domain.hardware import SeenByGuest
 from console.domain.observed import DownReason, HostFacts, HostObservation, HostState
-from console.domain.verbs import CreateVolume, Define, DeleteVolume, Verb
+from console.domain.verbs import CreateVolume, DeleteVolume, Verb
 from console.drivers.base import HostTarget
 from console.drivers.libvirt import facts, testfile
 from console.drivers.libvirt.addresses import Addresses
+from console.drivers.libvirt.agent import ask_guests
 from console.drivers.libvirt.failures import LinkLost, Overdue, raw
 from console.drivers.libvirt.herd import Herd
 from console.drivers.libvirt.link import Link, Worker
 from console.drivers.libvirt.look import READ_S, Looks, back_off_s
-from console.drivers.libvirt.markup import BadXml, clean, parse, word
+from console.drivers.libvirt.markup import BadXml, clean
 from console.drivers.libvirt.survey import Survey
-from console.drivers.libvirt.verbs import carry_out, title_of
+from console.drivers.libvirt.verbs import carry_out, title_of, uuids_of
 
 T = TypeVar("T")
 
@@ -161,13 +163,7 @@ class HostWatch:
             self._do(conn, verb)
 
         while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    link = await self._up()
-            except TimeoutError:
-                raise HostUnreachable(title, f"{self.target.name} did not answer within {timeout_s:g} s.") from None
-            except LinkLost as lost:
-                raise HostUnreachable(title, f"{self.target.name} is down: {lost.text}") from None
+            link = await self._reached(title, deadline, timeout_s)
             try:
                 # A copy takes minutes. The test driver has another state on another connection, and copies nothing.
                 if isinstance(verb, CreateVolume) and verb.copy_of is not None and self._file is None:
@@ -184,10 +180,11 @@ class HostWatch:
             finally:
                 await self._after(link, verb)
 
-    async def close(self) -> None:
-        """Let go of the connection."""
-        if self._link is not None:
-            await self._link.close()
+    async def ask_guests(self, ids: Mapping[str, str], timeout_s: float) -> dict[str, SeenByGuest]:
+        """Return what guests' agents say of these functions; see console.drivers.base. Raises HostUnreachable."""
+        title = f"The guests of {self.target.name} were not asked."
+        await self._reached(title, self._loop.time() + timeout_s, timeout_s)
+        return await ask_guests(self.target.uri, self._herd.running(), ids, self._stuck, timeout_s)
 
     def _do(self, conn: Any, verb: Verb) -> None:
         """Carry the verb out, on the connection's thread."""
@@ -225,9 +222,18 @@ class HostWatch:
             if isinstance(verb, (CreateVolume, DeleteVolume)):
                 await self._survey.read(link, frozenset({"pool"}), self.target)
             else:
-                await self._look(link, again=_uuids_of(verb), marks=True)
+                await self._look(link, again=uuids_of(verb), marks=True)
         except (LinkLost, libvirt.libvirtError, BadXml) as error:
             log.info("%s: not read after a change: %s", self.target.name, clean(str(error)))
+
+    async def _reached(self, title: str, deadline: float, timeout_s: float) -> Link:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._up()
+        except TimeoutError:
+            raise HostUnreachable(title, f"{self.target.name} did not answer within {timeout_s:g} s.") from None
+        except LinkLost as lost:
+            raise HostUnreachable(title, f"{self.target.name} is down: {lost.text}") from None
 
     async def _up(self) -> Link:
         """Return the open connection, after one try that began now or later where there is none. Raises LinkLost."""
@@ -371,15 +377,6 @@ class HostWatch:
 
     def _surveyed(self, known: HostFacts) -> None:
         self._tell(facts=known, seen_at=self._now())
-
-
-def _uuids_of(verb: Verb) -> frozenset[str]:
-    if not isinstance(verb, Define):
-        return frozenset({getattr(verb, "uuid", "")})
-    try:
-        return frozenset({word(parse(verb.xml), "uuid") or ""})
-    except BadXml:
-        return frozenset()
 
 
 def _first(group: BaseExceptionGroup[Any], kind: type[T]) -> T:

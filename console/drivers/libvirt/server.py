@@ -188,7 +188,7 @@ class Session:
         self._slots.release()
 
     async def _answer(self, request: wire.Answered) -> None:
-        reply: wire.Done | wire.Observed | wire.Counts | wire.Failed = wire.Done(request.id)
+        reply: wire.Done | wire.Observed | wire.Told | wire.Counts | wire.Failed = wire.Done(request.id)
         try:
             match request:
                 case wire.SetTargets(targets=targets):
@@ -202,6 +202,8 @@ class Session:
                 case wire.Call(host=host, timeout_s=timeout_s):
                     await self._fleet.watch(host).carry_out(wire.unpack(request), timeout_s)
                     await self._flush()  # who waits for the verb sees its result first
+                case wire.AskGuests(id=number, host=host, functions=functions, timeout_s=timeout_s):
+                    reply = wire.Told(number, await self._fleet.watch(host).ask_guests(functions, timeout_s))
                 case wire.Focus(host=host):
                     self._fleet.focus(host)
                 case wire.WriteCalls(id=number):

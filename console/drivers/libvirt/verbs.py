@@ -57,6 +57,16 @@ TITLES: dict[type[Verb], str] = {
 }
 
 
+def uuids_of(verb: Verb) -> frozenset[str]:
+    """Return the domains that a verb is about."""
+    if not isinstance(verb, Define):
+        return frozenset({getattr(verb, "uuid", "")})
+    try:
+        return frozenset({word(parse(verb.xml), "uuid") or ""})
+    except BadXml:
+        return frozenset()
+
+
 def title_of(verb: Verb, name: str | None = None, *, known: bool = True) -> str:
     """Return the title of a failure of this verb; `name` is the domain's where it is known.
 

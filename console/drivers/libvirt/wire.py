@@ -16,8 +16,9 @@ from types import MappingProxyType
 import msgspec
 
 from console import __version__
-from console.domain import errors, model, observed, verbs
+from console.domain import errors, hardware, model, observed, verbs
 from console.domain.errors import FleetError, HostUnreachable, NotKnownDone
+from console.domain.hardware import SeenByGuest
 from console.domain.observed import HostObservation
 from console.domain.verbs import Verb
 from console.drivers import base
@@ -79,6 +80,15 @@ class Call(msgspec.Struct, tag=True, frozen=True):
     timeout_s: float
 
 
+class AskGuests(msgspec.Struct, tag=True, frozen=True):
+    """Ask the agents of running guests of the functions they have (function -> vendor:device); answered by Told."""
+
+    id: int
+    host: str
+    functions: dict[str, str]
+    timeout_s: float
+
+
 class Focus(msgspec.Struct, tag=True, frozen=True):
     """Poll this host first; answered by Done."""
 
@@ -98,11 +108,11 @@ class Cancel(msgspec.Struct, tag=True, frozen=True):
     id: int
 
 
-Answered = SetTargets | Watch | Observe | Call | Focus | WriteCalls
+Answered = SetTargets | Watch | Observe | Call | AskGuests | Focus | WriteCalls
 Request = Answered | Cancel
 
 Look = SetTargets | Watch | Observe | Focus | WriteCalls | Cancel
-"""The requests that a read-only process knows: there is no verb among them."""
+"""The requests that a read-only process knows: there is no verb among them, and no guest is spoken to."""
 
 
 class Welcome(msgspec.Struct, tag=True, frozen=True):
@@ -129,6 +139,13 @@ class Observed(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     host: HostObservation
+
+
+class Told(msgspec.Struct, tag=True, frozen=True):
+    """What guests say of functions of the host."""
+
+    id: int
+    functions: dict[str, SeenByGuest]
 
 
 class Counts(msgspec.Struct, tag=True, frozen=True):
@@ -179,7 +196,7 @@ class Updates(msgspec.Struct, tag=True, frozen=True):
     gone: tuple[str, ...] = ()
 
 
-Reply = Welcome | Refused | Done | Observed | Counts | Failed | Updates
+Reply = Welcome | Refused | Done | Observed | Told | Counts | Failed | Updates
 
 ENCODER = msgspec.msgpack.Encoder()
 HELLO = msgspec.msgpack.Decoder(Hello)
@@ -274,7 +291,7 @@ def version() -> str:
     """
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    shared = (Path(module.__file__ or "") for module in (base, errors, model, observed, verbs))
+    shared = (Path(module.__file__ or "") for module in (base, errors, hardware, model, observed, verbs))
     for path in (*sorted(here.glob("*.py")), *shared):
         digest.update(path.read_bytes())
     return f"{__version__}/{WIRE}/{digest.hexdigest()[:16]}"
