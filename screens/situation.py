@@ -20,8 +20,8 @@ class Situation:
     done to guests is done to them then, and marked_can is what at least one of them can be told. narrowed: there is a
     filter to end; sorted: there is an order to leave. jobs: how many run. job: the one under the cursor; following:
     the cursor stays on the newest one; opened: it is shown alone. card: there is one under the cursor; card_free: a
-    guest could get it; card_runs: a guest runs with one of the list; card_own: its host keeps it for itself; card_taken: a guest has it;
-    card_parts: it can have virtual functions.
+    guest could get it; card_own: its host keeps it for itself; card_taken: a guest has it; card_parts: it can have
+    virtual functions. card_runs: a guest runs with one of the list.
     """
 
     read_only: bool = False
