@@ -163,7 +163,7 @@ class HostWatch:
             self._do(conn, verb)
 
         while True:
-            link = await self._reached(title, deadline, timeout_s)
+            link = await self._up_within(title, deadline, timeout_s)
             try:
                 # A copy takes minutes. The test driver has another state on another connection, and copies nothing.
                 if isinstance(verb, CreateVolume) and verb.copy_of is not None and self._file is None:
@@ -183,7 +183,7 @@ class HostWatch:
     async def ask_guests(self, ids: Mapping[str, str], timeout_s: float) -> dict[str, SeenByGuest]:
         """Return what guests' agents say of these functions; see console.drivers.base. Raises HostUnreachable."""
         title = f"The guests of {self.target.name} were not asked."
-        await self._reached(title, self._loop.time() + timeout_s, timeout_s)
+        await self._up_within(title, self._loop.time() + timeout_s, timeout_s)
         return await ask_guests(self.target.uri, self._herd.running(), ids, self._stuck, timeout_s)
 
     def _do(self, conn: Any, verb: Verb) -> None:
@@ -226,7 +226,7 @@ class HostWatch:
         except (LinkLost, libvirt.libvirtError, BadXml) as error:
             log.info("%s: not read after a change: %s", self.target.name, clean(str(error)))
 
-    async def _reached(self, title: str, deadline: float, timeout_s: float) -> Link:
+    async def _up_within(self, title: str, deadline: float, timeout_s: float) -> Link:
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._up()
