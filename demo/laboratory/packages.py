@@ -46,6 +46,9 @@ KERNEL = CACHE / "kernel"
 SSHD = CACHE / "sshd"
 """openssh-server's program, and nothing else of it."""
 
+AGENT = CACHE / "qemu-ga"
+"""qemu-guest-agent's program, and nothing else of it: for guests that are asked through it."""
+
 GUEST_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_console", "virtio-rng",
                  "evdev", "button")  # fmt: skip
 
@@ -87,11 +90,12 @@ def install() -> list[str]:
         done.append(f"installed {' '.join(missing)}")
     if not (KERNEL / "vmlinuz").exists():
         done.append(f"unpacked {_unpack_kernel()} into {KERNEL}")
-    if not SSHD.exists():
-        with unpacked("openssh-server") as root:
-            shutil.copy(root / "usr/sbin/sshd", SSHD.with_suffix(".new"))
-            SSHD.with_suffix(".new").rename(SSHD)
-        done.append(f"took {SSHD} from openssh-server")
+    for program, package in ((SSHD, "openssh-server"), (AGENT, "qemu-guest-agent")):
+        if not program.exists():
+            with unpacked(package) as root:
+                shutil.copy(root / "usr/sbin" / program.name, program.with_suffix(".new"))
+                program.with_suffix(".new").rename(program)
+            done.append(f"took {program} from {package}")
     return done
 
 

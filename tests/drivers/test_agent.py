@@ -198,9 +198,9 @@ def test_bridges_that_lead_to_themselves_lead_nowhere() -> None:
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[Ask]:
     """QEMU's own agent, on a socket in place of the guest's channel."""
-    program = shutil.which("qemu-ga", path="/usr/sbin:/usr/bin:/run/current-system/sw/bin")
+    program = shutil.which("qemu-ga", path="/usr/sbin:/usr/bin:/run/current-system/sw/bin:/var/cache/quarterdeck-lab")
     if program is None:
-        pytest.skip("qemu-ga is not here (Debian: qemu-guest-agent)")
+        pytest.skip("qemu-ga is not here. Run: demo/lab install, or install qemu-guest-agent")
     place = tmp_path / "agent"
     words = [program, "-m", "unix-listen", "-p", str(place), "-t", str(tmp_path), "-f", str(tmp_path / "pid")]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -29,7 +29,7 @@ class Lab:
     """A lab that is up.
 
     `uris` and `ssh_uris` are reachable from here, by a host's name; `uri` is that of the first host. Kernel and initrd
-    are the same inside and outside; `pool_path` is a folder of each host's own.
+    are the same inside and outside; `pool_path` is a folder of each host's own. `agent` is QEMU's guest agent.
     """
 
     dir: Path
@@ -44,6 +44,7 @@ class Lab:
     uris: Mapping[str, str]
     ssh_uris: Mapping[str, str]
     host_keys: Mapping[str, str]
+    agent: Path | None
 
     @staticmethod
     def of(folder: Path) -> Lab:
@@ -62,6 +63,7 @@ class Lab:
             uris={host: known[f"{host}.uri"] for host in hosts},
             ssh_uris={host: known[f"{host}.ssh_uri"] for host in hosts},
             host_keys={host: known[f"{host}.host_key"] for host in hosts},
+            agent=Path(known["agent"]) if "agent" in known else None,
         )
 
 

@@ -4,8 +4,8 @@ The QEMU guest agent reads a file in three commands (open, read, close), where i
 writing and nothing is run; a few small files of /sys are all that is asked for. What an agent says is a guest's word,
 and a guest may be hostile: each answer is bounded in time and size, and checked before it is believed.
 
-libvirt has no call of its own for this, and marks a guest whose agent is spoken to so as tainted (custom-ga-command)
-until it is switched off. That has no effect; it stands in the host's log.
+libvirt has no call of its own for this, and marks a guest whose agent is spoken to so as tainted until it is switched
+off ("custom guest agent control commands issued"). That has no effect; it stands in the host's log.
 """
 
 from __future__ import annotations
