@@ -27,8 +27,8 @@ KEEPING = (
     "binds the card to nothing, and lets containers have it where that is said here."
 )
 PARTING = (
-    "So many virtual functions the host makes of the card at each boot, for guests. It stands in the host's file under "
-    "[sriov]. A number that is in use is never changed while the host runs: it takes a deployment and a reboot."
+    "The host makes this many virtual functions of the card at each boot, for guests. It stands in the host's file "
+    "under [sriov]. A number that is in use is never changed while the host runs: it takes a deployment and a reboot."
 )
 
 
@@ -73,7 +73,7 @@ class KeepCard(CardForm):
     def fields(self, page: int) -> list[Field]:
         """Return what the inventory says of it besides where it is."""
         return [
-            TextField("name", "name", self.wish.name, hint="what the inventory calls it: own.NAME", max_length=64),
+            TextField("name", "name", self.wish.name, hint="in the inventory: own.NAME", max_length=64, touched=True),
             ToggleField("containers", "containers", bool(self.wish.containers), hint="the host's may use it"),
         ]
 
@@ -126,7 +126,7 @@ class PartCard(CardForm):
     def fields(self, page: int) -> list[Field]:
         """Return the number, and what there is now."""
         now = parts_words(self.function, self.card.sriov.get(self.function.address))
-        return [TextField("count", "how many", self.count, hint=f"now {now}; 0 for none", max_length=5)]
+        return [TextField("count", "how many", self.count, hint=f"now {now}; 0 for none", max_length=5, touched=True)]
 
     def typed_so_far(self) -> str:
         """Return the number as typed."""

@@ -141,9 +141,16 @@ def whole_card(case: Case) -> Finding:
     for function in case.functions:
         parts = (*function.virtual, *function.mdevs)
         if function.sriov_active or function.mdevs:
+            none = "take them out of the guests that have them, and reboot the host"
+            if function.sriov_active:
+                none = f"have none: qd gpu vfs {case.host}/{function.address} 0, then deploy the host and reboot it"
             return say.block(
-                f"{len(parts) or function.sriov_active} parts of it exist: with the whole card they would be gone.",
+                f"With the whole card {_parts(len(parts) or function.sriov_active)} of it would be gone.",
                 *parts[:8],
-                remedy="Give a guest one of the parts, or set their number to 0 in the host's Nix configuration.",
+                remedy=f"Give a guest one of the parts, or {none}.",
             )
     return say.ok("It is not split into parts.")
+
+
+def _parts(number: int) -> str:
+    return "1 part" if number == 1 else f"{number} parts"
