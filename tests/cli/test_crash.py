@@ -13,10 +13,10 @@ import pytest
 BREAK = """
 import sys
 from console.cli import main
-import console.cli.fleet
+import console.cli.files
 def broken(options):
     raise LookupError("nobody foresaw \\x1b[2J this")
-console.cli.fleet.check = broken
+console.cli.files.check = broken
 sys.exit(main(["check"]))
 """
 
