@@ -38,7 +38,8 @@ class ChangesScreen(Screen[None]):
     CSS_PATH = "changes.tcss"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "back", id="changes.leave", show=False),
+        Binding("escape", "dismiss", "back", id="changes.leave", show=False),
+        Binding("q", "app.quit", "quit", id="quit", show=False),
         Binding("up,k", "move(-1)", "up", id="changes.up", show=False),
         Binding("down,j", "move(1)", "down", id="changes.down", show=False),
         Binding("pageup", "page(-1)", "page up", id="changes.page-up", show=False),
@@ -109,7 +110,8 @@ class ChangesScreen(Screen[None]):
     def _keys(self) -> tuple[tuple[str, str], ...]:
         able = [("changes.diff", "enter", "what it did")] if self.commits else []
         undo = [("changes.undo", "u", "undo the last")] if any(commit.ours for commit in self.commits or ()) else []
-        return own_keys(*able, *undo, ("changes.up", "↑↓", "move"), ("changes.leave", "escape", "back"))
+        leave = ("changes.leave", "escape", "back"), ("quit", "q", "quit")
+        return own_keys(*able, *undo, ("changes.up", "↑↓", "move"), *leave)
 
     def _rows(self, commits: tuple[Commit, ...]) -> list[Line]:
         now = self.session.store.clock()

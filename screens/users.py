@@ -35,7 +35,8 @@ class UsersScreen(Screen[None]):
     CSS_PATH = "users.tcss"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "back", id="users.leave", show=False),
+        Binding("escape", "dismiss", "back", id="users.leave", show=False),
+        Binding("q", "app.quit", "quit", id="quit", show=False),
         Binding("up,k", "move(-1)", "up", id="users.up", show=False),
         Binding("down,j", "move(1)", "down", id="users.down", show=False),
         Binding("pageup", "move(-10)", "page up", id="users.page-up", show=False),
@@ -110,7 +111,9 @@ class UsersScreen(Screen[None]):
         if users and keys:
             keys += [("users.edit", "e", "edit"), ("users.remove", "D", "remove")]
         move = (("↑↓", "move"),) if len(users) > 1 else ()
-        self.query_one(KeysFooter).show_keys((*own_keys(*keys), *move, ("escape", "back")))
+        self.query_one(KeysFooter).show_keys(
+            (*own_keys(*keys), *move, *own_keys(("users.leave", "escape", "back"), ("quit", "q", "quit")))
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the keys that change something unbound in a read-only console."""

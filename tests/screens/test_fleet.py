@@ -390,6 +390,16 @@ async def test_a_console_that_cannot_connect_says_why_and_still_shows_the_invent
         assert "trainer" in text(pilot)
 
 
+@pytest.mark.parametrize("way", [("enter",), ("down", "enter"), ("g",), ("J",), ("H",), ("U",)])
+async def test_q_leaves_from_every_screen(world: World, way: tuple[str, ...]) -> None:
+    async with console(world) as pilot:
+        fleet = pilot.app.screen
+        await pilot.press(*way)
+        await until(pilot, lambda: pilot.app.screen is not fleet and pilot.app.screen.is_mounted)
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app._exit)
+
+
 async def test_leaving_closes_the_session(world: World) -> None:
     async with console(world) as pilot:
         await pilot.press("q")
