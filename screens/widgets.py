@@ -166,6 +166,7 @@ class KeysFooter(Sheet):
     def __init__(self, keys: Sequence[tuple[str, str]] = (), *, id: str | None = None) -> None:
         super().__init__([()], id=id)
         self._keys = tuple(keys)
+        self._arranged_for = 0
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:
@@ -183,6 +184,12 @@ class KeysFooter(Sheet):
         self.show([[("▲ ", "warn"), (text, "")]])
         self.set_timer(FLASH_S, self._arrange)
 
+    def render_line(self, y: int) -> Strip:
+        # The first picture is painted before anybody is told of the size: keys must not come one after another.
+        if self._arranged_for != self.size.width:
+            self._lines = [self._arranged()]
+        return super().render_line(y)
+
     def on_mount(self) -> None:
         self._arrange()
 
@@ -190,6 +197,10 @@ class KeysFooter(Sheet):
         self._arrange()
 
     def _arrange(self) -> None:
+        self.show([self._arranged()])
+
+    def _arranged(self) -> Line:
+        self._arranged_for = self.size.width
         needs = [cell_len(key) + 1 + cell_len(label) + 2 for key, label in self._keys]
         # The gap after the last one is not needed.
         left = self.size.width + 2 - sum(needs[-1:])
@@ -201,7 +212,7 @@ class KeysFooter(Sheet):
             left -= need
         for key, label in self._keys[-1:]:
             line += _key(key, label)
-        self.show([line])
+        return line
 
 
 def _key(key: str, label: str) -> list[Span]:

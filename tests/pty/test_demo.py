@@ -54,6 +54,18 @@ def keeps_every_line(old: str, new: str) -> bool:
     return all(line in left for line in old.splitlines())
 
 
+def test_the_first_footer_has_all_keys_that_there_is_room_for(demo: Inventory) -> None:
+    terminal = demo.open()
+    for _, picture in terminal.watch(15):
+        footer = next((line for line in picture.splitlines() if line.endswith("? help")), "")
+        if footer:
+            assert "enter open" in footer and "/ filter" in footer, picture
+        if "hosts 3/4 up" in picture:
+            break
+    fleet(terminal).press("q")
+    assert terminal.ended() == 0
+
+
 def test_a_host_is_added_by_its_mac(demo: Inventory) -> None:
     before, commits = demo.texts(), demo.commits()
     terminal = fleet(demo.open())
