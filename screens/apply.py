@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.events import Key
-from textual.screen import Screen
 
 from console.domain.errors import FleetError
 from console.domain.job import JobState
@@ -19,6 +18,7 @@ from screens.cancel import ask_to_cancel
 from screens.job_lines import STATES
 from screens.offers import own, own_keys
 from screens.plan_lines import ending, progress
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, error_lines
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SCREENFUL = 9999
 """More lines than any plan has: to its end."""
 
 
-class ApplyScreen(Screen["Outcome | None"]):
+class ApplyScreen(SizedScreen["Outcome | None"]):
     """Applies the plan as soon as it is shown. Dismisses with the outcome; None when it was left running.
 
     It is a job in a process of its own: leaving the screen lets it go on, and its end is said in the status line.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
-from textual.screen import Screen
 from textual.widget import Widget
 
 from console.domain.errors import FleetError
@@ -19,6 +18,7 @@ from screens.action import Action, Context
 from screens.actions import BY_ID, actions_in
 from screens.offers import footer_keys, is_bound
 from screens.situation import Situation
+from screens.sized import SizedScreen
 from screens.terminal import TerminalApp
 from screens.widgets import Header, KeysFooter, Notice, StatusLine, is_open
 from screens.work import Work
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from screens.command_bar import Command
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(SizedScreen[None]):
     """A screen whose keys come from the registry. Subclasses say the situation and show the store's changes."""
 
     CONTEXT: ClassVar[Context]

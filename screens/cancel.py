@@ -14,6 +14,7 @@ from console.domain.job import Job
 from console.domain.plan import StepState
 from screens.lines import hanging
 from screens.offers import own, own_keys
+from screens.sized import SizedScreen
 from screens.widgets import KeysFooter, Line, Notice, Sheet
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ WIDTH = 72
 """Cells of text; the same figure stands in plan.tcss."""
 
 
-class CancelJob(ModalScreen[bool]):
+class CancelJob(SizedScreen[bool], ModalScreen[bool]):
     """Dismisses with True when the operator said yes, by y."""
 
     CSS_PATH = "plan.tcss"

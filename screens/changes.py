@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.events import Resize
-from textual.screen import Screen
 
 from console.domain.errors import FleetError
 from console.domain.plan import FileDiff, Plan
@@ -18,6 +17,7 @@ from screens.diff import DiffScreen
 from screens.job_lines import moment
 from screens.offers import own_keys
 from screens.plan_lines import diff_lines
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, is_open, line_width
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ WHO = 18
 """Cells of a name at most."""
 
 
-class ChangesScreen(Screen[None]):
+class ChangesScreen(SizedScreen[None]):
     """The newest changes first; enter shows what one did to the files, u undoes the last one that was ours."""
 
     CSS_PATH = "changes.tcss"

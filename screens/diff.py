@@ -7,15 +7,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import ScrollableContainer
-from textual.screen import Screen
 
 from console.domain.plan import Plan
 from screens.offers import own
 from screens.plan_lines import diff_lines
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Sheet, line_width
 
 
-class DiffScreen(Screen[None]):
+class DiffScreen(SizedScreen[None]):
     """The diffs of a plan; scrolls both ways, any of the usual keys goes back."""
 
     CSS_PATH = "plan.tcss"

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.events import Key
-from textual.screen import Screen
 from textual.types import CSSPathType
 from textual.widget import Widget
 from textual.widgets import Input
@@ -21,6 +20,7 @@ from console.domain.plan import Outcome
 from screens.choice import Choice
 from screens.form import Field, typed
 from screens.form_frame import Keys, Reasons, form_keys, form_title
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet
 from screens.work import failure
 
@@ -29,7 +29,7 @@ class Page(VerticalScroll, can_focus=False):
     """The fields of the current page, or the review."""
 
 
-class FormScreen(Screen[Outcome | None]):
+class FormScreen(SizedScreen[Outcome | None]):
     """What the forms have in common. A subclass gives pages of fields, their problems, and the last page.
 
     What was typed lives in the subclass's wish, never in widgets alone: pages come and go, nothing is lost.

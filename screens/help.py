@@ -8,19 +8,19 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 
 from console.domain.plan import Danger
 from screens.action import Action, Context, Group
 from screens.actions import BY_ID, actions_in
 from screens.offers import is_bound, key_of, own
+from screens.sized import SizedScreen
 from screens.states import DIFFERS, LEGEND
 from screens.widgets import Header, KeysFooter, Line, Sheet, wrapped
 
 KEY, LABEL = 6, 14
 
 
-class Help(Screen[None]):
+class Help(SizedScreen[None]):
     """The keys of the screen it was asked from, by section, then the signs."""
 
     CSS_PATH = "help.tcss"

@@ -8,7 +8,6 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 from textual.types import CSSPathType
 from textual.widgets import Input
 
@@ -23,6 +22,7 @@ from screens.form import Box, typed
 from screens.lines import hanging, title
 from screens.offers import own, own_keys
 from screens.plan_lines import cautions, counts, whole_plan
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, is_open, line_width
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SCREENFUL = 9999
 """More lines than any plan has: to its end."""
 
 
-class PlanScreen(Screen[Outcome | None]):
+class PlanScreen(SizedScreen[Outcome | None]):
     """Shows a plan and applies it when asked; dismisses with the outcome, None when it was left.
 
     removed: the guest that the plan is asked to remove. Its disks are kept, and those whose names are typed deleted.

@@ -9,19 +9,19 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 
 from console.domain.errors import FleetError
 from console.services.preflight import READ_S
 from screens.offers import own_keys
 from screens.preflight_lines import asked
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Line, Sheet, error_lines, fit, wrapped
 
 if TYPE_CHECKING:
     from console.services.view import View
 
 
-class PreflightScreen(Screen[None]):
+class PreflightScreen(SizedScreen[None]):
     """Scrolls what `lines` gives for a width; it is asked anew whenever something changed.
 
     host: whose kernel is asked, once at the beginning and then by its key. give: leaves to where a guest gets the

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.filter import LineFilter, NoColor
+from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from console.domain.errors import FleetError
 from console.domain.values import shown
 from screens.filters import ConsoleGlyphs, SignColours
+from screens.sized import SizedScreen
 from screens.theme import TERMINAL, THEMES, usable
 
 if TYPE_CHECKING:
@@ -82,6 +84,10 @@ class TerminalApp(App[None], inherit_bindings=False):
         if self.failure is not None:
             raise self.failure
         return self.return_code or 0
+
+    def get_default_screen(self) -> Screen[None]:
+        """Return the screen below all others."""
+        return SizedScreen(id="_default")
 
     def on_load(self) -> None:
         """Leave in order when told to end: else the terminal stays raw, on its second screen."""

@@ -8,9 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.geometry import Size
-from textual.screen import Screen
 
 from screens.lines import hanging
+from screens.sized import SizedScreen
 from screens.widgets import Sheet
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
@@ -21,7 +21,7 @@ def is_too_small(size: Size) -> bool:
     return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
-class TooSmall(Screen[None]):
+class TooSmall(SizedScreen[None]):
     """Lies over the screen in front, which keeps what was typed; goes when there is room again. Only ctrl+q works."""
 
     AUTO_FOCUS = ""

@@ -10,11 +10,12 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from screens.form import typed
+from screens.sized import SizedScreen
 
 Answer = TypeVar("Answer")
 
 
-class TypeAhead(ModalScreen[Answer]):
+class TypeAhead(SizedScreen[Answer], ModalScreen[Answer]):
     """A question with one box: what is typed faster than it opens reaches the box, in its order.
 
     A screen calls `begin(box)` once it is mounted, and awaits `settled()` in each action that goes by what was typed:

@@ -8,7 +8,6 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 
 from console.domain.errors import FleetError
 from console.domain.model import Fleet, User
@@ -19,6 +18,7 @@ from screens.confirm import Confirm
 from screens.edit_user import EditUser
 from screens.lines import facts
 from screens.offers import own_keys
+from screens.sized import SizedScreen
 from screens.widgets import Header, KeysFooter, Line, Notice, Sheet, fit, is_open, wrapped
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ CATCH_UP_S = 0.5
 CHANGING = frozenset({"add", "edit", "remove"})
 
 
-class UsersScreen(Screen[None]):
+class UsersScreen(SizedScreen[None]):
     """A list, and below it the user under the cursor with hosts and keys."""
 
     CSS_PATH = "users.tcss"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -11,7 +12,7 @@ from signal import SIGHUP, SIGTERM, Signals
 
 import pytest
 
-from tests.pty.place import Inventory, Place
+from tests.pty.place import QD, Inventory, Place
 from tests.pty.terminal import Terminal
 
 pytestmark = pytest.mark.pty
@@ -140,6 +141,15 @@ def test_a_small_terminal_is_told_what_is_needed(place: Place) -> None:
     terminal.resize(40, 10)
     terminal.wait("needs a larger terminal", "ctrl+q leaves")
     terminal.press("ctrl+q")
+    assert terminal.ended() == 0
+
+
+def test_a_terminal_that_does_not_tell_its_size_is_taken_for_a_usual_one(demo: Inventory) -> None:
+    """A serial line has none; two sizes were guessed for it, and the console went back and forth between them."""
+    console = shlex.join([*QD, "--inventory", str(demo.folder)])
+    terminal = demo.place.open("/bin/sh", "-c", f"stty rows 0 cols 0; exec {console}")
+    terminal.wait("hosts 3/4 up", "? help")
+    terminal.press("q")
     assert terminal.ended() == 0
 
 

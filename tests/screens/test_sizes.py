@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.geometry import Size
 from textual.pilot import Pilot
 
@@ -88,3 +88,13 @@ async def test_a_storm_of_sizes_leaves_everything_as_it_was(world: World) -> Non
             pilot.app.post_message(Resize(size, size))
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: text(pilot) == before)
+
+
+async def test_two_sizes_under_way_come_to_rest(world: World) -> None:
+    """A screen tells itself of each size that it was laid out for: each must not undo the other for ever."""
+    async with console(world) as pilot:
+        screen = pilot.app.screen
+        for size in (Size(100, 30), Size(90, 28)):
+            screen.post_message(Resize(size, size))
+            screen.post_message(Key("f12", None))  # else one size takes the place of the other
+        await until(pilot, lambda: screen.size == Size(80, 24) and screen.message_queue_size == 0)
