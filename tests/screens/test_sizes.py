@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import random
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from rich.cells import cell_len
 from textual.events import Key, Resize
 from textual.geometry import Size
 from textual.pilot import Pilot
+from textual.screen import Screen
 
+import screens
+from screens.sized import SizedScreen
 from screens.too_small import TooSmall
 from tests.screens.world import World, console, make_world, shown, text, until
 
@@ -98,3 +103,10 @@ async def test_two_sizes_under_way_come_to_rest(world: World) -> None:
             screen.post_message(Resize(size, size))
             screen.post_message(Key("f12", None))  # else one size takes the place of the other
         await until(pilot, lambda: screen.size == Size(80, 24) and screen.message_queue_size == 0)
+
+
+def test_every_screen_keeps_to_the_terminals_size() -> None:
+    for module in pkgutil.iter_modules(screens.__path__):
+        for found in vars(importlib.import_module(f"screens.{module.name}")).values():
+            if isinstance(found, type) and issubclass(found, Screen) and found.__module__.startswith("screens."):
+                assert issubclass(found, SizedScreen), found
