@@ -274,7 +274,7 @@ class CardsScreen(ScrollingScreen):
         """Have the guests asked that run with the cards of the list."""
         cards = [card for card in self.cards if card.runs]
         if not cards:
-            self.tell("▲ No guest runs with one of these cards.")
+            self.tell("▲ No guest of the inventory runs with one of these cards.")
             return
         self.run_worker(self.session.devices.ask_guests(cards, timeout_s=READ_S), group="guests")
 

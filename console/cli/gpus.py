@@ -184,7 +184,7 @@ def _state(card: Accelerator) -> str:
 def _told(card: Accelerator, options: Namespace) -> list[tuple[str, str]]:
     if card.told is not None:
         return [("seen by guest", told_words(card.told))]
-    return [("seen by guest", "no guest runs with it")] if options.ask_guest else []
+    return [("seen by guest", "no guest of the inventory runs with it")] if options.ask_guest else []
 
 
 def _facts(function: PciFunction, at_boot: int | None) -> list[tuple[str, str]]:

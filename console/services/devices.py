@@ -60,8 +60,8 @@ class Accelerator:
     """One card of a host. functions: all of its slot. owner: "host/guest (state)", "" when no guest has it.
 
     others: the endpoints of other slots in its IOMMU groups. own: what its host keeps it for, "" when it does not.
-    sriov: function -> how many virtual functions it has at each boot, where the inventory says so. told: what its
-    guest said of it, as long as it runs.
+    sriov: function -> how many virtual functions it has at each boot, where the inventory says so. runs: a
+    guest of the inventory runs with it; told: what that one said of it.
     """
 
     host: str
@@ -73,6 +73,7 @@ class Accelerator:
     others: tuple[PciFunction, ...] = ()
     own: str = ""
     sriov: Mapping[str, int] = field(default_factory=dict)
+    runs: bool = False
     told: Told | None = None
 
     @property
@@ -89,11 +90,6 @@ class Accelerator:
     def state(self) -> CardState:
         """Whose it is."""
         return CardState.TAKEN if self.owner else self._standing[0]
-
-    @property
-    def runs(self) -> bool:
-        """True while a guest runs with it."""
-        return self.owner.endswith(f"({GuestState.RUNNING.value})")
 
     @property
     def words(self) -> str:
@@ -191,7 +187,7 @@ class Devices:
             self._store.devices_changed()
 
     async def ask_guests(self, cards: Iterable[Accelerator], *, timeout_s: float) -> None:
-        """Have the guests that run with these cards asked how much they work, through their agents.
+        """Have the guests of the inventory that run with these cards asked how much they work, through their agents.
 
         Raises FleetError where no guest may be spoken to. A guest that does not tell is said so on its card.
         """
@@ -207,7 +203,8 @@ class Devices:
     async def _ask_host(self, guests: Hypervisors, host: str, cards: Sequence[Accelerator], timeout_s: float) -> None:
         self.asking.add(host)
         self._store.devices_changed()
-        functions = {card.first.address: card.first.pci_id for card in cards}
+        asked = {card.slot: next((f for f in card.functions if f.is_accelerator), card.first) for card in cards}
+        functions = {function.address: function.pci_id for function in asked.values()}
         try:
             seen = await guests.ask_guests(host, functions, timeout_s=timeout_s)
         except FleetError as error:
@@ -218,7 +215,7 @@ class Devices:
         at = self._store.clock()
         for card in cards:
             silent = SeenByGuest(why_not="the guest has it no longer")
-            self._told[host, card.slot] = Told(card.owner, at, seen.get(card.first.address, silent))
+            self._told[host, card.slot] = Told(card.owner, at, seen.get(asked[card.slot].address, silent))
         self._store.devices_changed()
 
     async def _read_use(self, host: Host, read: HostHardware, timeout_s: float) -> None:
@@ -311,7 +308,8 @@ class Devices:
             holder = next((owners[f.address] for f in functions if f.address in owners), None)
             groups = {function.group for function in functions if function.group is not None}
             own = next((each for each in view.wanted.own.values() if each.pci == slot), None)
-            guest = self._wanted(view, holder) or ANY_GUEST
+            mine = self._wanted(view, holder)
+            guest = mine or ANY_GUEST
             device = next((d for d in guest.devices.values() if d.pci == slot), Device(name="", pci=slot))
             cards.append(
                 Accelerator(
@@ -320,6 +318,7 @@ class Devices:
                     title=functions[0].title,
                     functions=functions,
                     owner=(owner := f"{holder[0]} ({holder[1]})" if holder else ""),
+                    runs=mine is not None and holder is not None and holder[1] == GuestState.RUNNING.value,
                     told=told if told is not None and told.owner == owner else None,
                     own=kept_for(own) if own is not None else "",
                     sriov={place: count for place, count in view.wanted.sriov.items() if place.startswith(f"{slot}.")},

@@ -156,7 +156,7 @@ def test_a_guest_is_asked_of_its_card_when_that_is_said(place: Place, demo: Path
     assert "seen by guest  no agent answers in the guest" in place.ok(*words, "--ask-guest")
     told = json.loads(place.ok(*words, "--ask-guest", "--json"))["seen_by_guest"]
     assert told == {"driver": "", "use": None, "why_not": "no agent answers in the guest"}
-    assert "seen by guest  no guest runs with it" in place.ok(
+    assert "seen by guest  no guest of the inventory runs with it" in place.ok(
         "gpu", "show", "vhost-c/03:00", "--ask-guest", "--inventory", str(demo)
     )
     refused = place.qd("--read-only", *words, "--ask-guest")

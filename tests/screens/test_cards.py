@@ -441,5 +441,5 @@ async def test_no_guest_is_asked_read_only_nor_where_none_runs(world: World) -> 
         world.session.read_only = False
         await pilot.press("slash", *"tesla", "enter")
         await pilot.press("u")
-        await until(pilot, lambda: "No guest runs with one of these cards." in text(pilot))
+        await until(pilot, lambda: "No guest of the inventory runs with one of these cards." in text(pilot))
         assert world.hypervisors.asked == []

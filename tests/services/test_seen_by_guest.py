@@ -77,3 +77,14 @@ async def test_a_read_only_console_speaks_to_no_guest(running: World) -> None:
     with pytest.raises(FleetError, match="No guest was asked"):
         await devices.ask_guests([replace(card(running))], timeout_s=1)
     assert running.fake.asked == []
+
+
+async def test_a_guest_of_somebody_else_is_not_asked(running: World) -> None:
+    """It runs with the card, and is in no inventory."""
+    file = running.folder / "hosts/vhost-a.toml"
+    text = file.read_text()
+    file.write_text(text[: text.index("[guests.new]")])
+    await running.session.reread()
+    assert card(running).owner == "vhost-a/new (running)" and not card(running).runs
+    await ask(running)
+    assert running.fake.asked == []
