@@ -143,15 +143,12 @@ class Field(Widget):
 
     def compose(self) -> ComposeResult:
         """Lay out label, control and note in one row, what is too long for it below."""
+        self._show_note()
         with Horizontal(classes="field-row"):
             yield Sheet([[(self.label.rjust(LABEL_WIDTH), "")]], classes="field-label")
             yield self.control
             yield self._note
         yield self._below
-
-    def on_mount(self) -> None:
-        """Show the first note."""
-        self._show_note()
 
     def on_resize(self, event: Resize) -> None:
         """Move the note where it fits."""
@@ -162,15 +159,17 @@ class Field(Widget):
         self.touch()
 
     def _show_note(self) -> None:
-        if not self.is_mounted:
+        if not self.is_attached:
             return
+        # Until it is laid out: as wide as it is going to be, so that no note has to move.
+        whole = self.size.width or self.screen.size.width - 2
         problem = self.shown_problem
         mark: Line = [("✖ ", "bad")] if problem else []
         line = [*mark, (problem or self._hint, "bad" if problem else "quiet")]
         text = bool(problem or self._hint)
-        below = text and (self.wide or line_width(line) > self.size.width - LABEL_WIDTH - VALUE_WIDTH - 4)
+        below = text and (self.wide or line_width(line) > whole - LABEL_WIDTH - VALUE_WIDTH - 4)
         self._note.show([line] if text and not below else [])
-        width = max(20, self.size.width - LABEL_WIDTH - 2)
+        width = max(20, whole - LABEL_WIDTH - 2)
         self._below.show(hanging(mark, *line[-1], width) if below else [])
         self._below.display = below
         self.set_class(bool(problem), "-bad")
