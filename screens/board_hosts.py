@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.cells import cell_len
-
 from console.domain.observed import HostState
 from console.domain.standing import HostView
 from screens.figures import NOT_REPORTED, age, percent, size
@@ -15,7 +13,7 @@ from screens.large import large, large_rows, large_width
 from screens.problems import unheard
 from screens.states import host_state
 from screens.totals import ON
-from screens.widgets import Line, Span, fit, line_width
+from screens.widgets import Line, Span, cells, fit, line_width
 
 SIZES = ((10, 2), (7, 2), (5, 1), (4, 1), (3, 1), (2, 1), (1, 1), (1, 0))
 """Rows of a host and blank rows after it, largest first."""
@@ -83,7 +81,7 @@ class Widths:
 
 def widths_of(hosts: Sequence[HostView], grid: Grid) -> Widths:
     """Return the widths that suit all these hosts; the bars take what is left."""
-    name = min(NAME, max(cell_len(view.name) for view in hosts)) + 2
+    name = min(NAME, max(cells(view.name) for view in hosts)) + 2
     if grid.scale:
         cpu = memory = large_width("100%", grid.scale)
         guests = max(large_width(_guests(view), grid.scale) for view in hosts)

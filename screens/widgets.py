@@ -37,10 +37,19 @@ def is_open(screen: Screen[Any]) -> bool:
     return screen.is_attached and screen in screen.app.screen_stack
 
 
+def cells(text: str) -> int:
+    """Return the cells that safe text takes.
+
+    Rich keeps the last 4096 texts that it measured: times and ages, which are other ones each second, would fill that
+    with a megabyte. Plain letters need no measuring.
+    """
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Return safe text in exactly `width` cells: padded, or cut with an ellipsis."""
     text = text_safe(text)
-    length = len(text) if text.isascii() else cell_len(text)
+    length = cells(text)
     if length <= width:
         return " " * (width - length) + text if right else text + " " * (width - length)
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
@@ -53,12 +62,12 @@ def wrapped(text: str, width: int) -> list[str]:
         line = ""
         for word in text_safe(paragraph).split(" "):
             candidate = f"{line} {word}" if line else word
-            if cell_len(candidate) <= width:
+            if cells(candidate) <= width:
                 line = candidate
                 continue
             if line:
                 lines.append(line)
-            while cell_len(word) > width:
+            while cells(word) > width:
                 head = set_cell_size(word, width)
                 lines.append(head)
                 word = word[max(1, len(head.rstrip())) :]
@@ -69,7 +78,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def line_width(line: Line) -> int:
     """Return the cells that a line takes."""
-    return sum(cell_len(text_safe(text)) for text, _ in line)
+    return sum(cells(text_safe(text)) for text, _ in line)
 
 
 class Lined(Widget):
@@ -87,9 +96,9 @@ class Lined(Widget):
         last = len(line) - 1
         for place, (text, name) in enumerate(line):
             text = text_safe(text)
-            length = len(text) if text.isascii() else cell_len(text)
+            length = cells(text)
             more = place < last and any(part.strip() for part, _ in line[place + 1 :])
-            if length > left and not more and cell_len(text.rstrip()) <= left:
+            if length > left and not more and cells(text.rstrip()) <= left:
                 text, length = set_cell_size(text, left), left
             elif length > left or (length == left and more):
                 text = set_cell_size(text, left - 1) + "…" if left else ""
