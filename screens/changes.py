@@ -109,7 +109,9 @@ class ChangesScreen(SizedScreen[None]):
 
     def _keys(self) -> tuple[tuple[str, str], ...]:
         able = [("changes.diff", "enter", "what it did")] if self.commits else []
-        undo = [("changes.undo", "u", "undo the last")] if any(commit.ours for commit in self.commits or ()) else []
+        # Before the first one there was nothing that one could go back to.
+        ours = any(commit.ours for commit in (self.commits or ())[:-1])
+        undo = [("changes.undo", "u", "undo the last")] if ours else []
         leave = ("changes.leave", "escape", "back"), ("quit", "q", "quit")
         return own_keys(*able, *undo, ("changes.up", "↑↓", "move"), *leave)
 

@@ -52,7 +52,7 @@ def host_lines(subject: Subject, width: int, *, standing: bool = True) -> list[L
         rows.append(("memory", used + kib(facts.memory_kib or None)))
         accel = facts.accel.value if facts.accel else NOT_REPORTED
         rows.append(("accel", accel + (f", {facts.accel_note}" if facts.accel_note else "")))
-        version = f"libvirt {facts.libvirt_version}, {facts.driver}"
+        version = f"{facts.libvirt_version}, {facts.driver}"
         rows.append(("libvirt", version + (f" {facts.hypervisor_version}" if facts.hypervisor_version else "")))
     lines += [line for label, value in rows for line in fact(label, value, width)]
     if sample is not None:

@@ -54,7 +54,7 @@ def keeps_every_line(old: str, new: str) -> bool:
     return all(line in left for line in old.splitlines())
 
 
-def test_the_first_footer_has_all_keys_that_there_is_room_for(demo: Inventory) -> None:
+def test_the_first_pictures_are_as_they_stay(demo: Inventory) -> None:
     terminal = demo.open()
     for _, picture in terminal.watch(15):
         footer = next((line for line in picture.splitlines() if line.endswith("? help")), "")
@@ -62,7 +62,15 @@ def test_the_first_footer_has_all_keys_that_there_is_room_for(demo: Inventory) -
             assert "enter open" in footer and "/ filter" in footer, picture
         if "hosts 3/4 up" in picture:
             break
-    fleet(terminal).press("q")
+    fleet(terminal)
+    terminal.press("c")
+    for _, picture in terminal.watch(15):
+        line = next((line for line in picture.splitlines() if line.startswith("          host  vhost-a")), "")
+        if line:
+            assert line.endswith("GiB free"), f"its note is there, and stays there\n{picture}"
+        if "^s review" in picture:
+            break
+    terminal.press("escape", "q")
     assert terminal.ended() == 0
 
 

@@ -67,6 +67,7 @@ async def test_what_cannot_be_undone_is_said(world: World) -> None:
     async with console(world) as pilot:
         await pilot.press("H")
         await until(pilot, lambda: "Begin" in text(pilot))
+        assert "undo the last" not in text(pilot), "a key that can only be refused"
         await pilot.press("u")
         await until(pilot, lambda: "There is nothing to undo" in text(pilot))
         await pilot.press("escape", "escape")
