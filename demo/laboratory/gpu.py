@@ -30,7 +30,7 @@ MARKER = "quarterdeck marker on the disk"
 CMDLINE = (
     "console=ttyS0 no_timer_check mitigations=off nowatchdog panic=5 tsc=reliable net.ifnames=0 intel_iommu=on quiet"
 )
-GUEST_CMDLINE = "console=ttyS0 no_timer_check mitigations=off nowatchdog tsc=reliable quiet"
+GUEST_CMDLINE = "console=ttyS0 no_timer_check mitigations=off nowatchdog tsc=reliable pcie_ports=compat quiet"
 """How a guest on this host boots in a bearable time."""
 
 
@@ -79,8 +79,8 @@ class GpuHost:
     def inventory(self) -> Path:
         return self.root / "inventory"
 
-    def start(self) -> None:
-        """It is up, and its sshd and libvirtd answer. It must be down before."""
+    def start(self, *, iommu: bool) -> None:
+        """It is up, and its sshd and libvirtd answer. It must be down before. iommu: whether it has one."""
         self.root.mkdir(parents=True, exist_ok=True)
         secure_shell.make_key(self.host_key, NAME)
         with (self.root / "nvme.img").open("wb") as disk:
@@ -88,22 +88,22 @@ class GpuHost:
             disk.truncate(16 * 1024 * 1024)
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {secure_shell.public_key(self.host_key)}\n")
         self._pack_keys()
-        machine, again = self._boot(), True
+        machine, again = self._boot(iommu), True
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
             ended = machine.poll() is not None
             if ended and again:  # QEMU 10 has been seen to abort while it boots, once in fifteen times
-                machine, again = self._boot(), False
+                machine, again = self._boot(iommu), False
             elif ended or time.monotonic() > deadline:
                 self.process.kill()
                 words = (self._said.read_text(errors="replace") + self.log.read_text(errors="replace")).strip()[-800:]
                 raise LabError(f"{NAME} did not come up: {words or 'it said nothing'}")
             time.sleep(0.5)
 
-    def _boot(self) -> subprocess.Popen[bytes]:
+    def _boot(self, iommu: bool) -> subprocess.Popen[bytes]:
         with self._said.open("wb") as output:
             machine = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                self._command(iommu), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         self.process.remember(identity_of(machine.pid))
         return machine
@@ -146,7 +146,7 @@ class GpuHost:
         own.unlink()
         shutil.rmtree(keys.parent)
 
-    def _command(self) -> list[str | Path]:
+    def _command(self, iommu: bool) -> list[str | Path]:
         built = gpu_image.BUILT
         # Nothing is reachable from inside: the one way in is the SSH port, on this machine's loopback.
         networks = [f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22", "user,id=spare,restrict=on"]
@@ -165,7 +165,7 @@ class GpuHost:
             *gpu_qemu.command(), "-name", f"{NAME},process={NAME}", "-nodefaults", "-no-user-config", "-no-reboot",
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off",
             "-smp", str(min(4, os.cpu_count() or 1)), "-m", str(MEMORY_MIB),
-            "-device", "intel-iommu,intremap=on,caching-mode=on",
+            *(("-device", "intel-iommu,intremap=on,caching-mode=on") if iommu else ()),
             "-display", "none", "-vga", "none", "-serial", f"file:{self.log}",
             "-kernel", built / "vmlinuz", "-initrd", self.root / "initrd.gz", "-append", CMDLINE,
             "-drive", f"if=none,id=d0,file={built / 'disk.img'},format=raw,snapshot=on,cache=unsafe",

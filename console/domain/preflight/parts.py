@@ -63,7 +63,7 @@ def mediated(case: Case) -> Finding:
     if kinds[wanted].available == 0:
         return say.block(
             f"{case.title} has no {kinds[wanted].name or wanted} left.", *evidence,
-            remedy="Stop a guest that has one, or choose another card.",
+            remedy="Take one from another guest and reboot the host, or choose another card.",
         )  # fmt: skip
     free = f"{kinds[wanted].available} of {kinds[wanted].name or wanted} are free"
     return say.ok(f"{free}; it is made at the host's boot once its configuration is deployed.", *evidence)
