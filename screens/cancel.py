@@ -24,7 +24,7 @@ WIDTH = 72
 """Cells of text; the same figure stands in plan.tcss."""
 
 
-class CancelJob(SizedScreen[bool], ModalScreen[bool]):
+class CancelJob(ModalScreen[bool], SizedScreen[bool]):
     """Dismisses with True when the operator said yes, by y."""
 
     CSS_PATH = "plan.tcss"

@@ -7,7 +7,10 @@ from textual.screen import Screen, ScreenResultType
 
 
 class SizedScreen(Screen[ScreenResultType]):
-    """A screen that is laid out for the terminal's size, and for none that it had before."""
+    """A screen that is laid out for the terminal's size, and for none that it had before.
+
+    The second base of a modal one: Textual takes the styles of the first.
+    """
 
     def on_resize(self, event: Resize) -> None:
         """Pass over a size that is not the terminal's any more.

@@ -15,7 +15,7 @@ from screens.sized import SizedScreen
 Answer = TypeVar("Answer")
 
 
-class TypeAhead(SizedScreen[Answer], ModalScreen[Answer]):
+class TypeAhead(ModalScreen[Answer], SizedScreen[Answer]):
     """A question with one box: what is typed faster than it opens reaches the box, in its order.
 
     A screen calls `begin(box)` once it is mounted, and awaits `settled()` in each action that goes by what was typed:
