@@ -131,11 +131,13 @@ def parse_size_kib(text: str) -> int:
     """Return a size such as "32 GiB", "512M" or "1.5 TiB" in whole KiB; units are binary, never decimal."""
     match = SIZE.match(text.strip())
     if not match:
-        number = re.match(r"\s*(\d+)", text)
+        number = re.match(r"\s*0*([1-9]\d*)", text)
         example = f"{number.group(1)} GiB" if number else "32 GiB"
         raise ValueError(f'{shown(text)} is not a size. Write "{example}".')
     kib = float(match.group(1)) * KIB[match.group(2).upper()]
-    if kib != int(kib) or kib < 1:
+    if not kib:
+        raise ValueError(f'{shown(text)} is nothing. Write a size such as "32 GiB".')
+    if kib != int(kib):
         raise ValueError(f'{shown(text)} is not a whole number of KiB. Write "32 GiB".')
     return int(kib)
 
