@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import libvirt
 import pytest
 
-from console.domain.errors import FleetError
+from console.domain.errors import FleetError, NotKnownDone
 from console.domain.model import Accel
 from console.domain.observed import AddressSource, GuestObservation, GuestState, HostObservation, HostState
 from console.domain.verbs import (
@@ -356,6 +356,9 @@ async def test_a_qemu_that_hangs_costs_its_own_guest_alone(reach: Reach, connect
         before = guest(host, "fine").sample
         await reach.when(lambda host: guest(host, "fine").sample not in (before, None), 30)
         await reach.client.call("lab", Suspend(uuid=fine), timeout_s=30)
+        with pytest.raises(NotKnownDone, match="it is not known whether hung was paused"):
+            await reach.client.call("lab", Suspend(uuid=hung), timeout_s=3)
+        await reach.client.call("lab", Resume(uuid=fine), timeout_s=30)
     finally:
         await asyncio.to_thread(signal, "CONT")
     await reach.when(lambda host: guest(host, "hung").answers and guest(host, "hung").sample is not None, 60)

@@ -70,7 +70,7 @@ class LinkLost(Exception):
 
 
 class Overdue(LinkLost):
-    """A call outlived its deadline: the host may be well, and only what was asked of it hangs."""
+    """A call that waits for a QEMU outlived its deadline: the host may be well, and only one of its guests hangs."""
 
 
 def lost(error: libvirt.libvirtError) -> LinkLost:

@@ -106,6 +106,8 @@ class HostWatch:
             if isinstance(lost, testfile.FileChanged) or (isinstance(lost, Overdue) and self._reached):
                 # One answer was missing: the host is down only if it does not answer anew.
                 log.info("%s: connecting again: %s", self.target.name, lost.text)
+                if isinstance(lost, Overdue):
+                    self._looks.hang()
                 self._leave()
                 continue
             failures = 1 if time.monotonic() - begun > STEADY_S + OPEN_S else failures + 1
@@ -169,7 +171,7 @@ class HostWatch:
                 if isinstance(verb, CreateVolume) and verb.copy_of is not None and self._file is None:
                     await self._aside(do, deadline)
                 else:
-                    await link.call(do, deadline - self._loop.time())
+                    await link.call(do, deadline - self._loop.time(), Overdue)
                 return
             except LinkLost as lost:
                 if begun:
@@ -212,7 +214,7 @@ class HostWatch:
     async def _aside(self, do: Callable[[Any], None], deadline: float) -> None:
         link = await Link.open(self.target.uri, timeout_s=OPEN_S, stuck=self._stuck)
         try:
-            await link.call(do, deadline - self._loop.time())
+            await link.call(do, deadline - self._loop.time(), Overdue)
         finally:
             await link.close()
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from console.domain.observed import DownReason
-from console.drivers.libvirt.failures import LinkLost, Overdue, closed, lost
+from console.drivers.libvirt.failures import LinkLost, closed, lost
 from console.drivers.libvirt.hangup import hang_up
 from console.drivers.libvirt.markup import clean
 
@@ -149,10 +149,10 @@ class Link:
             raise
         return link
 
-    async def call(self, job: Callable[[Any], T], timeout_s: float) -> T:
+    async def call(self, job: Callable[[Any], T], timeout_s: float, late: type[LinkLost] = LinkLost) -> T:
         """Return job(connection), run on the connection's thread when its turn comes.
 
-        Raises what the job raises, LinkLost when the connection ended, Overdue when `timeout_s` passed since its turn
+        Raises what the job raises, LinkLost when the connection ended, `late` when `timeout_s` passed since its turn
         came. Cancelling the wait leaves the call running under the same deadline.
         """
         await self._turn.acquire()
@@ -160,7 +160,7 @@ class Link:
             self._turn.release()
             raise self._lost
         future = self._worker.submit(lambda: self._guarded(job))
-        timer = self._loop.call_later(timeout_s, self._expire, future, timeout_s)
+        timer = self._loop.call_later(timeout_s, self._expire, future, timeout_s, late)
 
         def finished(done: asyncio.Future[T]) -> None:
             timer.cancel()
@@ -244,13 +244,13 @@ class Link:
         except RuntimeError:  # the loop has closed
             log.debug("a close came after the end")
 
-    def _expire(self, future: asyncio.Future[Any], timeout_s: float) -> None:
+    def _expire(self, future: asyncio.Future[Any], timeout_s: float, late: type[LinkLost]) -> None:
         if future.done():
             return
         worker = self._worker
         self._stuck.append(worker)
         hang_up(self.uri, worker.thread_id)
-        future.set_exception(Overdue(DownReason.SILENT, f"no answer within {timeout_s:g} s"))
+        future.set_exception(late(DownReason.SILENT, f"no answer within {timeout_s:g} s"))
 
     def _lose(self, error: LinkLost) -> None:
         if self._lost is not None:

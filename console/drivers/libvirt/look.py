@@ -55,7 +55,7 @@ class Looks:
         self._dirty.add(uuid)
 
     def hang(self) -> None:
-        """Figures did not come in time: the next look finds out whose, and they are asked for less and less often."""
+        """A guest was waited for in vain: the next look finds out whose, and they are asked for less and less often."""
         self._hangs += 1
         self._rest_until_s = time.monotonic() + back_off_s(self._hangs)
         self._herd.doubt_all()
@@ -98,11 +98,7 @@ class Looks:
                 node = NodeStats.read(conn)
                 return read_figures(conn, full=full) if ask else {}, node, time.monotonic()
 
-            try:
-                figures, node, clock_s = await link.call(read, FIGURES_S)
-            except Overdue:
-                self.hang()
-                raise
+            figures, node, clock_s = await link.call(read, FIGURES_S, Overdue)
             if ask:
                 self._hangs = 0
             self._herd.measure(figures, node, clock_s=clock_s, at=self._now(), full=full)
