@@ -22,6 +22,8 @@ HINT = "text  !not  -f fuzzy  -l label  state:off  host:NAME"
 """The grammar in one line."""
 
 STALE = "stale"
+NO_ANSWER = "no-answer"
+"""A guest that its host waits for in vain."""
 STOPPING = "stopping"
 """What the fleet list calls a guest that is shutting down."""
 
@@ -31,7 +33,7 @@ def _word(state: str) -> str:
 
 
 _KINDS = (GuestState, (Standing.PENDING, Standing.CHANGED, Standing.UNMANAGED, Standing.IN_SYNC), HostState, DownReason)
-_WORDS = [*(_word(state.value) for kind in _KINDS for state in kind if state.value), STOPPING, STALE]
+_WORDS = [*(_word(state.value) for kind in _KINDS for state in kind if state.value), STOPPING, NO_ANSWER, STALE]
 STATES = tuple(sorted(dict.fromkeys(_WORDS), key=lambda word: word == GuestState.UNKNOWN.value))
 """What can stand after `state:`: of guests, then of hosts; what nobody looks for last."""
 
@@ -140,4 +142,6 @@ def _states(host: HostView, guest: GuestView | None) -> Iterator[str]:
         yield _word(guest.state.value)
     if guest.state is GuestState.SHUTTING_DOWN:
         yield STOPPING
+    if not guest.answers:
+        yield NO_ANSWER
     yield _word(guest.standing.value)

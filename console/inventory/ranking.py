@@ -150,6 +150,8 @@ def _sum(first: float | None, second: float | None) -> float | None:
 
 
 def _state(host: HostView, guest: GuestView) -> Value:
+    if not guest.answers:
+        return -1.0
     pending = guest.standing is Standing.PENDING
     return STATES.index(GuestState.OFF) - 0.5 if pending else float(STATES.index(guest.state))
 

@@ -142,3 +142,13 @@ def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
         for host in (A, B):
             assert match(host, None) in (True, False)
             assert {match(host, each) for each in host.guests} <= {True, False}
+
+
+def test_a_guest_that_does_not_answer_is_found_by_that() -> None:
+    hung = guest("vhost-1", "hung", GuestState.RUNNING)
+    assert hung.seen is not None
+    hung = replace(hung, seen=replace(hung.seen, answers=False))
+    match = parse("state:no-answer")
+    assert match is not None
+    assert match(A, hung) and not match(A, A.guests[0])
+    assert match(A, replace(hung, stale_since=NOW)) is False, "that was then"

@@ -80,3 +80,10 @@ def test_another_filter_sorts_anew() -> None:
     ranking = Ranking(CPU, [A, B])
     found = ranking.updated([A, B], lambda host, guest: guest is not None and "web" in guest.key.guest)
     assert names(found) == "web-2 web-10"
+
+
+def test_a_guest_that_does_not_answer_comes_first_by_state() -> None:
+    *others, last = A.guests
+    assert last.seen is not None
+    hung = replace(A, guests=(*others, replace(last, seen=replace(last.seen, state=GuestState.RUNNING, answers=False))))
+    assert names(Ranking(Order.by(Column.STATE), [hung])).startswith("off ")
