@@ -145,15 +145,15 @@ def host(can_run_labs: None) -> Iterator[GpuHost]:
 @contextlib.contextmanager
 def powered(*how: str) -> Iterator[GpuHost]:
     """A GPU host of its own. how: words for `demo/lab gpu up`."""
+    built = subprocess.run([LAB_COMMAND, "gpu", "check"], capture_output=True, text=True, check=False)
+    if built.returncode:
+        pytest.skip(built.stderr.strip())
     folder = Path(tempfile.mkdtemp(prefix="qdgpu-", dir="/tmp"))  # short: sockets are made in it
     environment = dict(os.environ)
     for name in ("STATE_HOME", "RUNTIME_DIR", "CONFIG_HOME"):
         (folder / name).mkdir(mode=0o700)
         environment[f"XDG_{name}"] = str(folder / name)
     lab = folder / "lab"
-    built = subprocess.run([LAB_COMMAND, "gpu", "check"], capture_output=True, text=True, check=False)
-    if built.returncode:
-        pytest.skip(built.stderr.strip())
     try:
         gpu("up", lab, *how)
         paths = dict(line.split(" ", 1) for line in gpu("paths", lab).splitlines())
@@ -166,6 +166,7 @@ def powered(*how: str) -> Iterator[GpuHost]:
             end(number)
         gpu("down", lab)
         subprocess.run([LAB_COMMAND, "down", "--dir", lab, "--purge"], capture_output=True, check=False)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
