@@ -34,6 +34,7 @@ from console.domain.verbs import (
 from console.drivers.base import HostTarget
 from console.drivers.libvirt import wire
 from console.drivers.libvirt.client import LibvirtClient
+from console.drivers.libvirt.host import HostWatch
 from console.drivers.libvirt.place import Place
 from tests.drivers.world import DB, WEB, World, domain_xml, guest, until
 
@@ -171,6 +172,19 @@ async def test_it_notices_what_the_other_changes_and_the_host_never_seems_down(w
     await full.call("a", Start(uuid=DB), timeout_s=10)
     await watching
     assert set(states) == {HostState.UP}
+
+
+async def test_a_host_that_is_not_wanted_any_more_is_not_connected_to_again(world: World) -> None:
+    """Even if it is lost in that very moment."""
+    up = asyncio.Event()
+    target = world.host("a")
+    watch = HostWatch(target, changed=lambda seen: up.set() if seen.state is HostState.UP else None, read_only=True)
+    running = asyncio.create_task(watch.run())
+    async with asyncio.timeout(20):
+        await up.wait()
+        watch.over = True
+        (world.folder / "a.xml").write_text(world.file("a") + "<!-- other -->")
+        await running
 
 
 async def test_a_test_host_without_its_file_is_down_and_says_so(world: World) -> None:

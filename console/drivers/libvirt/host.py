@@ -67,6 +67,7 @@ class HostWatch:
         self.target = target
         self._read_only = read_only  # as every connection then is; no verb ever comes
         self.write_calls = 0
+        self.over = False  # nobody wants to know any more
         self._changed = changed
         self._now = now
         self._file: Path | None = testfile.file_of(target.uri)
@@ -103,12 +104,13 @@ class HostWatch:
         while True:
             begun = time.monotonic()
             lost = await self._once()
-            if isinstance(lost, testfile.FileChanged) or (isinstance(lost, Overdue) and self._reached):
-                # One answer was missing: the host is down only if it does not answer anew.
-                log.info("%s: connecting again: %s", self.target.name, lost.text)
-                if isinstance(lost, Overdue):
-                    self._looks.hang()
-                self._leave()
+            if self.over:  # a task group forgets that it was cancelled when a task of it fails on the way out
+                return
+            hangs = isinstance(lost, Overdue) and self._reached
+            if hangs:
+                self._looks.hang()
+            if hangs or isinstance(lost, testfile.FileChanged):
+                self._leave()  # one answer was missing: the host is down only if it does not answer anew
                 continue
             failures = 1 if time.monotonic() - begun > STEADY_S + OPEN_S else failures + 1
             delay = back_off_s(failures)
@@ -116,10 +118,8 @@ class HostWatch:
             self._finish(lost)
             self._outcome = self._loop.create_future()
             self._retry.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._retry.wait(), delay)
-            except TimeoutError:
-                log.debug("%s: next try", self.target.name)
 
     async def observe(self, timeout_s: float) -> HostObservation:
         """Return the host as read after now; DOWN with the last guests when it does not answer in time."""

@@ -100,6 +100,7 @@ class Fleet:
 
     def _end(self, name: str) -> None:
         watch = self.watches.pop(name)
+        watch.over = True
         self._calls[name] = self._calls.get(name, 0) + watch.write_calls
         self._tasks.pop(name).cancel()
 
