@@ -47,9 +47,9 @@ class CardForm(ReviewedForm):
         self.card = card
 
     @property
-    def name(self) -> str:
-        """The card and where it is, in short."""
-        return f"{short_title(self.card.title)} at {short_slot(self.card.slot)}"
+    def subject(self) -> str:
+        """Where the card is, and then what: a heading is cut at its end."""
+        return f"{self.card.host}/{short_slot(self.card.slot)}, {short_title(self.card.title)}"
 
     def notices(self) -> list[Line]:
         """Say what it means while it is typed."""
@@ -68,7 +68,7 @@ class KeepCard(CardForm):
 
     def heading(self) -> str:
         """Return which card is kept for which host."""
-        return f"Keep {self.name} for {self.card.host}"
+        return f"Keep {self.subject}"
 
     def fields(self, page: int) -> list[Field]:
         """Return what the inventory says of it besides where it is."""
@@ -121,7 +121,7 @@ class PartCard(CardForm):
 
     def heading(self) -> str:
         """Return which card is parted."""
-        return f"Virtual functions of {self.name} of {self.card.host}"
+        return f"Virtual functions of {self.subject}"
 
     def fields(self, page: int) -> list[Field]:
         """Return the number, and what there is now."""
