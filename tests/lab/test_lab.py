@@ -53,7 +53,9 @@ def test_a_guest_boots_gets_an_address_and_stops_when_asked(lab: Lab, connection
         console.sendline("echo answer $((6 * 7))")
         console.expect("answer 42")
 
-        (leased,) = domain.interfaceAddresses(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE).values()
+        # The guest has its address a moment before the host has written its lease down.
+        leases = libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE
+        (leased,) = eventually(lambda: domain.interfaceAddresses(leases) or None, "the lease").values()
         assert [entry["addr"] for entry in leased["addrs"]] == [address]
         memory = eventually(lambda: _if_has(domain.memoryStats(), "available"), "balloon statistics")
         assert 64 * 1024 < memory["available"] < 128 * 1024
