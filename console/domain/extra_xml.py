@@ -28,6 +28,8 @@ def extra_elements(text: str) -> tuple[str, ...]:
 
     Raises ValueError for what is not well-formed, ends <devices>, or is said otherwise in the inventory.
     """
+    if not text:
+        return ()
     if len(text) > LIMIT:
         raise ValueError(f"it has {len(text)} characters, and at most {LIMIT} are taken.")
     try:

@@ -76,7 +76,7 @@ def attribute_name(name: str) -> str:
 
 
 def _check(text: str) -> None:
-    if UNHELD.search(text):
+    if "\0" in text if text.isascii() else UNHELD.search(text):
         raise FleetError(
             "This cannot be written as Nix.",
             f"{text[:60]!r} has a character that a Nix string cannot hold.",

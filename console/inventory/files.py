@@ -89,7 +89,7 @@ def _read_once(folder: Path) -> Inventory:
 
 def parse_inventory(folder: Path, texts: Mapping[str, str]) -> Inventory:
     """Return the inventory that these texts are; raises as read_inventory does."""
-    with _uncollected():
+    with uncollected():
         return _parsed(folder, texts)
 
 
@@ -130,9 +130,9 @@ def _parsed(folder: Path, texts: Mapping[str, str]) -> Inventory:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep Python from looking for garbage: of the hundred thousand objects that are made here none is, and looking
-    through them over and over takes as long as making them.
+def uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage: of the hundred thousand objects that a fleet is made of none is, and
+    looking through them over and over takes as long as making them.
     """
     was = gc.isenabled()
     gc.disable()

@@ -124,19 +124,19 @@ class GuestTable(Table):
     """It starts with its host."""
     description: Line = ""
     """A line for people."""
-    labels: list[Name] = []
+    labels: list[Name] = Field(default_factory=list)
     """Words to filter by."""
     boot: list[Annotated[str, Field(pattern=r"^(disk|nic|device|usb):.+$")]] | None = None
     """What to boot from, in order: disk:NAME, nic:NAME, device:NAME, usb:NAME; the disks when left out."""
     kernel: KernelTable | None = None
     """Boot this kernel directly."""
-    disks: dict[Name, DiskTable] = {}
+    disks: dict[Name, DiskTable] = Field(default_factory=dict)
     """Its disks and CDs, by name."""
-    nics: dict[Name, NicTable] = {}
+    nics: dict[Name, NicTable] = Field(default_factory=dict)
     """Its network cards, by name."""
-    devices: dict[Name, DeviceTable] = {}
+    devices: dict[Name, DeviceTable] = Field(default_factory=dict)
     """What of the host is passed through, by name."""
-    usb: dict[Name, UsbTable] = {}
+    usb: dict[Name, UsbTable] = Field(default_factory=dict)
     """The host's USB devices that are passed through, by name."""
     profile: Literal["generic", "windows"] = "generic"
     """What its hardware is made for; "windows": TPM, Secure Boot and Hyper-V's interfaces, with UEFI."""

@@ -24,6 +24,7 @@ from console.inventory.files import (
     host_file_name,
     parse_inventory,
     read_inventory,
+    uncollected,
 )
 from console.inventory.lock import locked
 from console.inventory.writing import EditedMeanwhile, text_of, write_files
@@ -228,7 +229,8 @@ def _changes(inventory: Inventory, change: InventoryChange, folder: Path) -> dic
 
 def generated_findings(folder: Path) -> Findings:
     """Return the generated files that are not what the inventory says. Raises for faults."""
-    return examine(_sound(read_inventory(folder)), folder)
+    with uncollected():
+        return examine(_sound(read_inventory(folder)), folder)
 
 
 async def regenerate(folder: Path, repository: Repository, *, overwrite: bool = False) -> Committed:
